@@ -1,0 +1,171 @@
+"""The one tree of what can go wrong and may be told to the other side.
+
+A `Problem` is ordinary: a phone or an agent asked for something that cannot be, or cannot be
+now. Its docstring is the sentence they read unless a better detail is given; the faces translate
+it (to ``application/problem+json`` or to an ``error`` frame and a close code) and nobody else
+does. What is *not* a `Problem` is a bug of ours and is shown to nobody.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import msgspec
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One thing wrong with an input: ``loc`` is the path to it, ``msg`` says what would be right."""
+
+    loc: list[str | int]
+    msg: str
+
+
+class Problem(Exception):
+    """The request could not be carried out."""
+
+    slug: ClassVar[str] = "problem"
+    title: ClassVar[str] = "Problem"
+    status: ClassVar[int] = 400
+    close: ClassVar[int] = 4400
+
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        errors: list[Fault] | None = None,
+        retry_after: int | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """``retry_after`` is in seconds; ``headers`` are what HTTP asks to be sent with it."""
+        self.detail = detail or " ".join((type(self).__doc__ or "").split())
+        self.errors = errors
+        self.retry_after = retry_after
+        self.headers = headers or {}
+        super().__init__(self.detail)
+
+
+class NotJson(Problem):
+    """The body is not a JSON object in UTF-8."""
+
+    slug, title, status = "not_json", "Not JSON", 400
+
+
+class Contradiction(Problem):
+    """The request names two different identities: send each of org and secret once."""
+
+    slug, title, status = "contradictory_identity", "Contradictory identity", 400
+
+
+class BadRequest(Problem):
+    """The request is not understood."""
+
+    slug, title, status = "bad_request", "Bad request", 400
+
+
+class Unauthorised(Problem):
+    """OrgId and SecretKey do not belong together. Check both; the secret is best sent as the
+    header X-Secret-Key."""
+
+    slug, title, status, close = "unauthorised", "Unauthorised", 401, 4401
+
+
+class Forbidden(Problem):
+    """This is not allowed."""
+
+    slug, title, status = "forbidden", "Forbidden", 403
+
+
+class NotFound(Problem):
+    """There is nothing at this path. The paths are listed at /docs."""
+
+    slug, title, status = "not_found", "Not found", 404
+
+
+class MethodNotAllowed(Problem):
+    """This path does not take this method; the Allow header lists those it takes."""
+
+    slug, title, status = "method_not_allowed", "Method not allowed", 405
+
+
+class TooSlow(Problem):
+    """The request did not arrive whole in time."""
+
+    slug, title, status = "too_slow", "Request time-out", 408
+
+
+class TooLarge(Problem):
+    """The body is over 1 MiB (1,048,576 bytes): send fewer messages at a time."""
+
+    slug, title, status, close = "too_large", "Too large", 413, 1009
+
+
+class UnsupportedMedia(Problem):
+    """Send the body as plain JSON in UTF-8, without a Content-Encoding."""
+
+    slug, title, status = "unsupported_media", "Unsupported media type", 415
+
+
+class Invalid(Problem):
+    """The JSON has the wrong shape; every fault is listed, and nothing was stored."""
+
+    slug, title, status = "invalid", "Invalid", 422
+
+
+class UpgradeRequired(Problem):
+    """This path speaks WebSocket (RFC 6455, version 13) only."""
+
+    slug, title, status = "upgrade_required", "Upgrade required", 426
+
+
+class Locked(Problem):
+    """Too many wrong secrets for this OrgId: it is locked for strangers for 5 minutes."""
+
+    slug, title, status, close = "locked", "Locked", 429, 4429
+
+
+class TooMany(Problem):
+    """Too much at once from this address."""
+
+    slug, title, status, close = "too_many", "Too many requests", 429, 4429
+
+
+class Unavailable(Problem):
+    """The database is away or slow. Nothing was acknowledged; try again."""
+
+    slug, title, status, close = "unavailable", "Unavailable", 503, 4503
+
+
+class ShuttingDown(Problem):
+    """The gateway is shutting down. Nothing was acknowledged; try again."""
+
+    slug, title, status, close = "shutting_down", "Shutting down", 503, 1001
+
+
+class Replaced(Problem):
+    """The same phone has connected again; this session is over."""
+
+    slug, title, status, close = "replaced", "Replaced", 409, 4409
+
+
+class Flapping(Problem):
+    """This phone's identity connects again and again: is there a clone of it?"""
+
+    slug, title, status, close = "flapping", "Flapping", 503, 4503
+
+
+class Silent(Problem):
+    """Nothing was heard in time."""
+
+    slug, title, status, close = "silent", "Silent", 408, 4408
+
+
+class BadFrame(Problem):
+    """The frame is not understood."""
+
+    slug, title, status, close = "bad_frame", "Bad frame", 400, 4400
+
+
+class UnknownTicket(Problem):
+    """No ticket of this org with this id was ever pushed to a phone."""
+
+    slug, title, status = "unknown_ticket", "Unknown ticket", 404

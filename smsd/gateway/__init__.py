@@ -1,0 +1,1 @@
+"""What the gateway does: doorkeeping, inbox, outbox, roster, dispatch. No HTTP and no frames."""

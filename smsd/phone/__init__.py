@@ -1,0 +1,1 @@
+"""The face that phones see: WebSocket frames to and from the gateway."""

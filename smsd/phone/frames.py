@@ -1,0 +1,208 @@
+"""The frames of the phone protocol (contract section 4), one class each.
+
+->  {"type":"auth","org_id":"ORG","secret_key":"SECRET"}           also device_id, ledger
+<-  {"type":"connected","org_id":"ORG"}
+->  {"type":"sims","sims":[{"slot":0,"number":"+1555...","label":"SIM1","carrier":"AT&T"}]}
+<-  {"type":"sims_ack","count":1}
+->  {"type":"inbound","message":{"address":"+1...","body":"...","date":1700000000000}}
+<-  {"type":"inbound_ack","stored":1}                               and id, where it had one
+<-  {"type":"send_sms","id":5,"to":"+1999...","body":"hi","sim":"+1555..."}
+                                                    to a ledger phone also ref, attempt
+->  {"type":"send_result","id":5,"success":true}    also error, sent_at, ref
+<-  {"type":"result_ack","id":5}                    to a ledger phone
+->  {"type":"ping"}
+<-  {"type":"pong"}
+<-  {"type":"error","code":"bad_frame","detail":"..."}   also in_reply_to, id
+
+``->`` is from the phone, ``<-`` to the phone. Unknown keys are ignored, unknown types refused.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+from smsd.domain.errors import BadFrame, Fault, Invalid, NotJson
+from smsd.domain.reading import Reader, mended, parsed
+from smsd.domain.records import INT64, WORDS_LENGTH, Inbound, Number, Sim
+
+DeviceId = Annotated[str, Meta(min_length=1, max_length=64)]
+
+
+class Auth(Struct, frozen=True, tag="auth"):
+    """Who the phone is, where the URL did not say it. The first frame, or none."""
+
+    org_id: str
+    secret_key: str
+    device_id: DeviceId | None = None
+    ledger: bool | int | str | None = None
+    claim_token: str | None = None
+
+    @property
+    def keeps_ledger(self) -> bool:
+        return promises_ledger(self.ledger)
+
+
+class Sims(Struct, frozen=True, tag="sims"):
+    """All SIMs of this phone; replaces what it reported before."""
+
+    sims: Annotated[list[Sim], Meta(max_length=16, description="must hold at most 16 SIMs")]
+
+
+class InboundSms(Struct, frozen=True, tag="inbound"):
+    """An SMS that the phone received. Answered exactly once, in the order of arrival."""
+
+    message: Inbound
+
+
+class SendResult(Struct, frozen=True, tag="send_result"):
+    """What became of a ``send_sms``. ``sent_at`` is in Unix milliseconds."""
+
+    id: int
+    success: bool
+    error: str | None = None
+    sent_at: Number = None
+    ref: str | None = None
+
+
+class Ping(Struct, frozen=True, tag="ping"):
+    """The phone asks whether anybody is there."""
+
+
+PhoneFrame = Auth | Sims | InboundSms | SendResult | Ping
+
+
+class Connected(Struct, frozen=True, tag="connected"):
+    """The phone is on line."""
+
+    org_id: str
+
+
+class SimsAck(Struct, frozen=True, tag="sims_ack"):
+    """The report of SIMs is stored."""
+
+    count: int
+
+
+class InboundAck(Struct, frozen=True, tag="inbound_ack", omit_defaults=True):
+    """The SMS is committed; the phone may forget it."""
+
+    stored: int
+    id: str | int | UnsetType = UNSET
+
+
+class SendSms(Struct, frozen=True, tag="send_sms", omit_defaults=True):
+    """Send this. ``ref`` and ``attempt`` only to a phone that keeps a ledger."""
+
+    id: int
+    to: str
+    body: str
+    sim: str | None
+    ref: str | UnsetType = UNSET
+    attempt: int | UnsetType = UNSET
+
+
+class ResultAck(Struct, frozen=True, tag="result_ack"):
+    """The result is committed; a ledger phone need not repeat it."""
+
+    id: int
+
+
+class Pong(Struct, frozen=True, tag="pong"):
+    """Somebody is there."""
+
+
+class Error(Struct, frozen=True, tag="error", omit_defaults=True):
+    """Something was wrong with a frame; the connection goes on unless it is closed next."""
+
+    code: str
+    detail: str
+    in_reply_to: str | UnsetType = UNSET
+    id: str | int | UnsetType = UNSET
+
+
+GatewayFrame = Connected | SimsAck | InboundAck | SendSms | ResultAck | Pong | Error
+
+encode = msgspec.json.Encoder().encode
+
+
+class BadInbound(BadFrame):
+    """This SMS can never be stored: do not send it again."""
+
+    def __init__(self, detail: str, message_id: str | int | UnsetType) -> None:
+        super().__init__(detail)
+        self.message_id = message_id
+
+
+_KINDS: dict[str, type[Struct]] = {
+    "auth": Auth,
+    "sims": Sims,
+    "inbound": InboundSms,
+    "send_result": SendResult,
+    "ping": Ping,
+}
+_phone = msgspec.json.Decoder(PhoneFrame)
+_gateway = msgspec.json.Decoder(GatewayFrame)
+_readers: dict[str, Reader[Any]] = {
+    name: Reader(kind, lenient=name != "auth") for name, kind in _KINDS.items()
+}
+
+
+def decode(raw: bytes) -> PhoneFrame:
+    """A frame from a phone; raises `BadFrame`, for an ``inbound`` that names itself `BadInbound`."""
+    try:
+        return _phone.decode(raw)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError):
+        return _decode_slowly(raw)
+
+
+def decode_from_gateway(raw: bytes) -> GatewayFrame:
+    """A frame from the gateway, for the phone's side; raises `BadFrame`."""
+    try:
+        return _gateway.decode(raw)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError) as error:
+        raise BadFrame(str(error)) from None
+
+
+def message_id(given: object) -> str | int | UnsetType:
+    """The id by which a phone calls its SMS, as an answer repeats it; UNSET where it has none."""
+    if isinstance(given, bool):
+        return UNSET
+    if isinstance(given, int) and given in INT64:
+        return given
+    if isinstance(given, float) and given.is_integer() and int(given) in INT64:
+        return int(given)
+    return given if isinstance(given, str) and given else UNSET
+
+
+def promises_ledger(given: bool | int | str | None) -> bool:
+    """Whether ``ledger`` says yes: ``1`` or ``true`` (contract section 3)."""
+    return (
+        given is True or given == 1 or (isinstance(given, str) and given.lower() in ("1", "true"))
+    )
+
+
+def _decode_slowly(raw: bytes) -> PhoneFrame:
+    try:
+        value = parsed(raw)
+    except NotJson as problem:
+        raise BadFrame(problem.detail.replace("The body", "The frame")) from None
+    kind = value.get("type")
+    reader = _readers.get(kind) if isinstance(kind, str) else None
+    if reader is None:
+        raise BadFrame(f"Unknown type: a phone sends one of {', '.join(_KINDS)}.")
+    try:
+        return reader.build(value)  # type: ignore[no-any-return]
+    except Invalid as problem:
+        detail = f"{kind}: " + "; ".join(_told(fault) for fault in problem.errors or [])
+        if kind != "inbound":
+            raise BadFrame(detail[:WORDS_LENGTH]) from None
+        message = mended(value.get("message"))
+        given = message.get("id") if isinstance(message, dict) else None
+        raise BadInbound(detail[:WORDS_LENGTH], message_id(given)) from None
+
+
+def _told(fault: Fault) -> str:
+    return f"{'.'.join(map(str, fault.loc))} {fault.msg}"

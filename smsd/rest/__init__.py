@@ -1,0 +1,1 @@
+"""The face that agents see: HTTP requests to and from the gateway."""
