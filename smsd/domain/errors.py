@@ -14,7 +14,7 @@ import msgspec
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """One thing wrong with an input: ``loc`` is the path to it, ``msg`` says what would be right."""
+    """One thing wrong with an input: the path to it, and what would be right."""
 
     loc: list[str | int]
     msg: str

@@ -151,9 +151,9 @@ _readers: dict[str, Reader[Any]] = {
 
 
 def decode(raw: bytes) -> PhoneFrame:
-    """A frame from a phone; raises `BadFrame`, for an ``inbound`` that names itself `BadInbound`."""
+    """A frame from a phone; raises `BadFrame`, or `BadInbound` where it was an ``inbound``."""
     try:
-        return _phone.decode(raw)
+        return _phone.decode(raw)  # type: ignore[no-any-return]
     except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError):
         return _decode_slowly(raw)
 
@@ -161,7 +161,7 @@ def decode(raw: bytes) -> PhoneFrame:
 def decode_from_gateway(raw: bytes) -> GatewayFrame:
     """A frame from the gateway, for the phone's side; raises `BadFrame`."""
     try:
-        return _gateway.decode(raw)
+        return _gateway.decode(raw)  # type: ignore[no-any-return]
     except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError) as error:
         raise BadFrame(str(error)) from None
 
