@@ -1,1 +1,1 @@
-"""Values and pure rules: what an org, a phone, a SIM and a ticket are. No input, no output, no clock."""
+"""Values and pure rules of the trade. No input, no output, no clock."""
