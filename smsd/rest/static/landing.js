@@ -4,7 +4,10 @@ const own = location.origin;
 const local = "http://127.0.0.1:8080";
 
 for (const base of document.querySelectorAll(".base")) base.textContent = own;
-if (own !== local) for (const away of document.querySelectorAll(".away")) away.hidden = false;
+for (const away of document.querySelectorAll(".away")) {
+  if (own === local) away.remove(); // not only hidden: copying takes all the text there is
+  else away.hidden = false;
+}
 
 const say = document.getElementById("say");
 
