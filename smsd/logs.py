@@ -1,0 +1,179 @@
+"""How log lines look and which are shown: text for people, flat JSON for machines.
+
+One observer for Twisted's logger, the same under ``smsd run`` and under ``twistd --logger
+smsd.logs.observer``. It writes what the code says and plain fields, never the repr of an object:
+a request's would carry the secret that is in its path.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import NamedTuple, TextIO
+
+import msgspec
+from twisted.logger import (
+    ILogObserver,
+    LogEvent,
+    LogLevel,
+    formatEvent,
+    globalLogBeginner,
+)
+from zope.interface import implementer
+
+_SYSLOG = {"debug": 7, "info": 6, "warn": 4, "error": 3, "critical": 2}
+_CHATTER = ("Starting factory", "Stopping factory")
+_LEGACY = {"message", "time", "system", "isError", "format", "why", "failure", "debugInfo"}
+_OURS = {"ts", "level", "logger", "msg", "traceback"}
+_ESCAPED = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
+
+Write = Callable[[LogEvent], str]
+
+
+class Wanted(NamedTuple):
+    """The two settings that concern the log."""
+
+    level: str = "info"
+    format: str = "auto"
+
+
+_wanted = Wanted()
+
+
+def prepare(wanted: Wanted) -> None:
+    """Says what `observer` shall make: twistd calls that by name, without arguments."""
+    global _wanted
+    _wanted = wanted
+
+
+def observer() -> ILogObserver:
+    """The observer for standard error as it really is, not as twistd redirects it."""
+    stream = sys.__stderr__
+    assert stream is not None
+    return Lines(stream, writer(_wanted.format, stream, os.environ), _wanted.level)
+
+
+def begin(wanted: Wanted) -> None:
+    """From here on everything is logged as ``wanted``."""
+    prepare(wanted)
+    globalLogBeginner.beginLoggingTo([observer()], redirectStandardIO=False)
+
+
+def writer(form: str, stream: TextIO, environ: Mapping[str, str]) -> Write:
+    """What turns an event into lines on this stream."""
+    if form == "auto":
+        form = "text" if stream.isatty() else "json"
+    write = as_text if form == "text" else as_json
+    return _prefixed(write) if _is_journal(stream, environ) else write
+
+
+@implementer(ILogObserver)
+class Lines:
+    """Writes the events that are worth it."""
+
+    def __init__(self, stream: TextIO, write: Write, level: str) -> None:
+        self._stream = stream
+        self._write = write
+        self._least = LogLevel.levelWithName(level)
+
+    def __call__(self, event: LogEvent) -> None:
+        if _level(event) >= self._least and not _is_chatter(event):
+            self._stream.write(self._write(event))
+            self._stream.flush()
+
+
+def as_text(event: LogEvent) -> str:
+    """One line that says when, how grave, who and what; a traceback follows indented."""
+    when = f"{_when(event):%Y-%m-%d %H:%M:%S}"
+    who, what = event.get("log_namespace", "-"), _message(event).translate(_ESCAPED)
+    lines = [f"{when} {_level(event).name:<8} {who}: {what}"]
+    lines += [f"    {line.translate(_ESCAPED)}" for line in _traceback(event).splitlines()]
+    return "\n".join(lines) + "\n"
+
+
+def as_json(event: LogEvent) -> str:
+    """One flat JSON object: ``ts``, ``level``, ``logger``, ``msg`` and the event's own fields."""
+    line: dict[str, object] = {
+        "ts": _when(event).astimezone(UTC).isoformat(timespec="milliseconds"),
+        "level": _level(event).name,
+        "logger": event.get("log_namespace", "-"),
+        "msg": _message(event),
+        **_fields(event),
+    }
+    if traceback := _traceback(event):
+        line["traceback"] = traceback
+    return _encoded(line) + "\n"
+
+
+def _encoded(line: dict[str, object]) -> str:
+    try:
+        return msgspec.json.encode(line).decode()
+    except UnicodeEncodeError:  # half a character in a text
+        return _encoded(
+            {k: ascii(v) if isinstance(v, str) and not v.isascii() else v for k, v in line.items()}
+        )
+
+
+def _prefixed(write: Write) -> Write:
+    """Each line begins as the journal wants it, with how grave it is."""
+
+    def prefixed(event: LogEvent) -> str:
+        mark = f"<{_SYSLOG[_level(event).name]}>"
+        return "".join(f"{mark}{line}\n" for line in write(event).rstrip("\n").split("\n"))
+
+    return prefixed
+
+
+def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """Whether this very stream goes to the journal; a child may inherit only the variable."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def _is_chatter(event: LogEvent) -> bool:
+    """What libraries say of their daily life; from "warn" on they have our attention."""
+    if _level(event) >= LogLevel.warn:
+        return False
+    if not str(event.get("log_namespace", "")).startswith("smsd"):
+        return True
+    return str(event.get("log_format", "")).startswith(_CHATTER)
+
+
+def _level(event: LogEvent) -> LogLevel:
+    level: LogLevel = event.get("log_level") or LogLevel.info
+    return level
+
+
+def _when(event: LogEvent) -> datetime:
+    return datetime.fromtimestamp(event.get("log_time", 0.0)).astimezone()
+
+
+def _message(event: LogEvent) -> str:
+    message = formatEvent(event)
+    failure = event.get("log_failure")
+    if failure is None:
+        return message
+    return f"{message or 'Unhandled error'} ({type(failure.value).__name__})"
+
+
+def _traceback(event: LogEvent) -> str:
+    """The traceback of what went wrong through our own fault; a warning needs none."""
+    failure = event.get("log_failure")
+    if failure is None or _level(event) < LogLevel.error:
+        return ""
+    return str(failure.getTraceback()).rstrip()
+
+
+def _fields(event: LogEvent) -> dict[str, object]:
+    return {
+        name: value
+        for name, value in event.items()
+        if not name.startswith("log_")
+        and name not in _LEGACY | _OURS
+        and isinstance(value, (str, int, float, type(None)))
+    }
