@@ -1,0 +1,161 @@
+"""What a phone does, without a socket, a file or a clock: frames go in, effects come out.
+
+->  device_id, ledger in the URL, OrgId and secret in headers      smsd.handset.line
+<-  connected               report the SIM; tell again what the gateway may have missed
+->  sims, send_result ..., inbound ...
+<-  send_sms                write it down, hand it to the radio; send_result when that is done
+<-  send_sms, same ref      answer again, never send again           only with a ledger
+<-  result_ack              stop repeating that result               only with a ledger
+->  inbound                 an SMS came over the air
+<-  inbound_ack, or error   forget it; until then it is sent again after every reconnect
+
+``->`` is from the phone, ``<-`` to the phone. Effects are to be carried out in their order, each
+before the next: a `WriteDown` that fails must keep what follows it from happening, and that is
+all the promise of `smsd.handset.ledger` rests on.
+
+A phone without a ledger answers each ``send_sms`` once, when its radio is done, and cannot know
+whether the answer arrived.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from msgspec import UNSET, UnsetType
+
+from smsd.domain.records import Inbound, Sim
+from smsd.handset.ledger import Acknowledged, Answered, Entry, Heard, Ledger, Settled, Taken
+from smsd.phone.frames import (
+    Connected,
+    Error,
+    GatewayFrame,
+    InboundAck,
+    InboundSms,
+    PhoneFrame,
+    Pong,
+    ResultAck,
+    SendResult,
+    SendSms,
+    Sims,
+    SimsAck,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """Send this frame to the gateway."""
+
+    frame: PhoneFrame
+
+
+@dataclass(frozen=True, slots=True)
+class WriteDown:
+    """Put this into the ledger and go on only when it is on the disk."""
+
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class HandToRadio:
+    """Send this SMS, then tell `Phone.radio_answered`."""
+
+    sms: SendSms
+
+
+@dataclass(frozen=True, slots=True)
+class Say:
+    """Tell the user what no frame tells."""
+
+    words: str
+
+
+Effect = Write | WriteDown | HandToRadio | Say
+
+
+class Phone:
+    """One phone with one SIM."""
+
+    def __init__(self, sim: Sim, ledger: Ledger) -> None:
+        self._sim = sim
+        self._ledger = ledger
+        self._on_line = False
+        self._untold: list[SendResult] = []
+
+    def receive(self, frame: GatewayFrame, now: int) -> list[Effect]:
+        """What to do about a frame of the gateway. ``now`` is in Unix milliseconds."""
+        match frame:
+            case Connected():
+                return self._came_on_line()
+            case SendSms():
+                return self._asked_to_send(frame, now)
+            case ResultAck(id=ticket):
+                return self._acknowledged(ticket)
+            case InboundAck(id=message_id) | Error(in_reply_to="inbound", id=message_id):
+                return self._settled(message_id)
+            case Error(in_reply_to="send_result", id=int(ticket)):
+                return self._acknowledged(ticket)  # refused for good: to repeat it is no use
+            case SimsAck() | Pong() | Error():
+                return []
+        assert_never(frame)
+
+    def line_lost(self) -> None:
+        self._on_line = False
+
+    def not_written(self, frame: PhoneFrame) -> None:
+        """The line was already closing when this frame should have been sent."""
+        if isinstance(frame, SendResult) and frame.ref is None:
+            self._untold.append(frame)
+
+    def heard(self, message: Inbound) -> list[Effect]:
+        """An SMS came over the air. Its id must be text that no other SMS of this phone has."""
+        kept = Say("not connected: this SMS is kept until the gateway has stored it")
+        return [self._noted(Heard(message)), *(self._told(InboundSms(message)) or [kept])]
+
+    def radio_answered(self, sms: SendSms, now: int, error: str | None = None) -> list[Effect]:
+        """The radio is done with an SMS: sent, or not for the reason given."""
+        sent_at = now if error is None else None
+        if isinstance(sms.ref, str):
+            noted = self._noted(Answered(sms.ref, sent_at=sent_at, error=error))
+            return [noted, *self._answer(sms.ref)]
+        result = SendResult(sms.id, success=error is None, error=error, sent_at=sent_at)
+        if not self._on_line:
+            self._untold.append(result)
+        return self._told(result)
+
+    def _came_on_line(self) -> list[Effect]:
+        self._on_line = True
+        untold, self._untold = self._untold, []
+        frames: list[PhoneFrame] = [Sims([self._sim]), *untold, *self._ledger.unacknowledged()]
+        frames += map(InboundSms, self._ledger.inbound.values())
+        return [Write(frame) for frame in frames]
+
+    def _asked_to_send(self, sms: SendSms, now: int) -> list[Effect]:
+        if not isinstance(sms.ref, str):
+            return [HandToRadio(sms)]
+        if self._ledger.line(sms.ref) is None:
+            return [self._noted(Taken(sms.ref, sms.id, now)), HandToRadio(sms)]
+        known = Say(f"ticket {sms.id} is in the ledger already: it is not sent again")
+        return [known, *self._answer(sms.ref)]
+
+    def _answer(self, ref: str) -> list[Effect]:
+        """The result of a ticket in the ledger; none while the radio is at it."""
+        line = self._ledger.line(ref)
+        return self._told(line.result) if line is not None and line.result is not None else []
+
+    def _acknowledged(self, ticket: int) -> list[Effect]:
+        results = self._ledger.unacknowledged(ticket)
+        return [self._noted(Acknowledged(str(result.ref))) for result in results]
+
+    def _settled(self, message_id: str | int | UnsetType) -> list[Effect]:
+        """An answer without an id is for the oldest: answers come in the order of the SMS."""
+        waiting = self._ledger.inbound
+        settled = next(iter(waiting), None) if message_id is UNSET else str(message_id)
+        return [self._noted(Settled(settled))] if settled in waiting else []
+
+    def _noted(self, entry: Entry) -> WriteDown:
+        self._ledger.apply(entry)
+        return WriteDown(entry)
+
+    def _told(self, frame: PhoneFrame) -> list[Effect]:
+        return [Write(frame)] if self._on_line else []
