@@ -1,0 +1,185 @@
+"""The phone's rules, without a line: frames in, effects out."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec import UNSET
+
+from smsd.domain.records import Inbound, Sim
+from smsd.handset.ledger import Acknowledged, Answered, Heard, Ledger, Settled, Taken
+from smsd.handset.phone import HandToRadio, Phone, Say, Write, WriteDown
+from smsd.phone.frames import (
+    Connected,
+    Error,
+    InboundAck,
+    InboundSms,
+    Pong,
+    ResultAck,
+    SendResult,
+    SendSms,
+    Sims,
+    SimsAck,
+)
+
+SIM = Sim(slot=0, number="+15550100001")
+REPORT = Write(Sims([SIM]))
+HELLO = Connected("myorg")
+PLAIN = SendSms(5, "+15550100002", "hi", None)
+SECURED = SendSms(5, "+15550100002", "hi", None, ref="ab", attempt=1)
+SENT = SendResult(5, success=True, sent_at=2000)
+SENT_SECURED = SendResult(5, success=True, sent_at=2000, ref="ab")
+NOW, LATER = 1000, 2000
+
+
+def sms_heard(name: str) -> Inbound:
+    return Inbound(address="+15550100003", body="hello", id=name)
+
+
+def a_phone(*, on_line: bool = True) -> Phone:
+    phone = Phone(SIM, Ledger())
+    if on_line:
+        phone.receive(HELLO, NOW)
+    return phone
+
+
+def test_a_phone_that_is_connected_reports_its_sim() -> None:
+    assert a_phone(on_line=False).receive(HELLO, NOW) == [REPORT]
+
+
+def test_a_plain_send_sms_goes_to_the_radio_and_nothing_is_written_down() -> None:
+    assert a_phone().receive(PLAIN, NOW) == [HandToRadio(PLAIN)]
+
+
+def test_the_result_tells_when_the_sms_was_sent() -> None:
+    assert a_phone().radio_answered(PLAIN, LATER) == [Write(SENT)]
+
+
+def test_a_failure_is_told_in_the_words_of_the_radio() -> None:
+    failed = SendResult(5, success=False, error="no credit")
+    assert a_phone().radio_answered(PLAIN, LATER, "no credit") == [Write(failed)]
+
+
+def test_a_result_without_a_line_is_told_once_when_the_line_is_back() -> None:
+    phone = a_phone()
+    phone.line_lost()
+    assert phone.radio_answered(PLAIN, LATER) == []
+    assert phone.receive(HELLO, NOW) == [REPORT, Write(SENT)]
+    phone.line_lost()
+    assert phone.receive(HELLO, NOW) == [REPORT]
+
+
+def test_a_result_that_met_a_closing_line_is_told_on_the_next_one() -> None:
+    phone = a_phone()
+    phone.not_written(SENT)
+    phone.line_lost()
+    assert phone.receive(HELLO, NOW) == [REPORT, Write(SENT)]
+
+
+def test_with_a_ledger_the_ticket_is_written_down_before_the_radio_gets_it() -> None:
+    taken = WriteDown(Taken("ab", 5, NOW))
+    assert a_phone().receive(SECURED, NOW) == [taken, HandToRadio(SECURED)]
+
+
+def test_with_a_ledger_the_answer_is_written_down_before_it_is_told() -> None:
+    phone = a_phone()
+    phone.receive(SECURED, NOW)
+    answered = WriteDown(Answered("ab", sent_at=LATER))
+    assert phone.radio_answered(SECURED, LATER) == [answered, Write(SENT_SECURED)]
+
+
+def test_a_ref_that_comes_again_is_answered_again_and_not_sent() -> None:
+    phone = a_phone()
+    phone.receive(SECURED, NOW)
+    phone.radio_answered(SECURED, LATER)
+    known, answer = phone.receive(SECURED, LATER)
+    assert isinstance(known, Say)
+    assert answer == Write(SENT_SECURED)
+
+
+def test_a_ref_that_comes_again_while_the_radio_is_at_it_is_only_remarked_on() -> None:
+    phone = a_phone()
+    phone.receive(SECURED, NOW)
+    (known,) = phone.receive(SECURED, NOW)
+    assert isinstance(known, Say)
+
+
+def test_a_secured_result_is_repeated_on_every_line_until_it_is_acknowledged() -> None:
+    phone = a_phone()
+    phone.receive(SECURED, NOW)
+    phone.radio_answered(SECURED, LATER)
+    for _ in range(2):
+        phone.line_lost()
+        assert phone.receive(HELLO, NOW) == [REPORT, Write(SENT_SECURED)]
+    assert phone.receive(ResultAck(5), LATER) == [WriteDown(Acknowledged("ab"))]
+    assert phone.receive(HELLO, NOW) == [REPORT]
+
+
+def test_a_secured_result_that_met_a_closing_line_is_not_told_twice_on_the_next() -> None:
+    phone = a_phone()
+    phone.receive(SECURED, NOW)
+    phone.radio_answered(SECURED, LATER)
+    phone.not_written(SENT_SECURED)
+    assert phone.receive(HELLO, NOW) == [REPORT, Write(SENT_SECURED)]
+
+
+def test_a_result_that_the_gateway_refuses_for_good_is_not_repeated() -> None:
+    phone = a_phone()
+    phone.receive(SECURED, NOW)
+    phone.radio_answered(SECURED, LATER)
+    phone.receive(Error("unknown_ticket", "No such ticket.", in_reply_to="send_result", id=5), NOW)
+    assert phone.receive(HELLO, NOW) == [REPORT]
+
+
+def test_an_acknowledgement_of_nothing_known_does_nothing() -> None:
+    assert a_phone().receive(ResultAck(77), NOW) == []
+
+
+def test_an_sms_that_arrives_is_kept_and_told() -> None:
+    heard = sms_heard("a")
+    assert a_phone().heard(heard) == [WriteDown(Heard(heard)), Write(InboundSms(heard))]
+
+
+def test_an_sms_that_arrives_without_a_line_is_kept_and_told_later() -> None:
+    phone, heard = a_phone(on_line=False), sms_heard("a")
+    noted, said = phone.heard(heard)
+    assert noted == WriteDown(Heard(heard))
+    assert isinstance(said, Say)
+    assert phone.receive(HELLO, NOW) == [REPORT, Write(InboundSms(heard))]
+
+
+def test_an_inbound_is_sent_again_on_every_line_until_it_is_answered() -> None:
+    phone, heard = a_phone(), sms_heard("a")
+    phone.heard(heard)
+    phone.line_lost()
+    assert phone.receive(HELLO, NOW) == [REPORT, Write(InboundSms(heard))]
+    assert phone.receive(InboundAck(1, "a"), NOW) == [WriteDown(Settled("a"))]
+    assert phone.receive(HELLO, NOW) == [REPORT]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [InboundAck(1, "b"), Error("bad_frame", "Too long.", in_reply_to="inbound", id="b")],
+)
+def test_an_answer_settles_the_inbound_that_it_names(answer: InboundAck | Error) -> None:
+    phone = a_phone()
+    phone.heard(sms_heard("a"))
+    phone.heard(sms_heard("b"))
+    phone.receive(answer, NOW)
+    assert phone.receive(HELLO, NOW) == [REPORT, Write(InboundSms(sms_heard("a")))]
+
+
+def test_an_answer_without_an_id_is_for_the_oldest_inbound() -> None:
+    phone = a_phone()
+    phone.heard(sms_heard("a"))
+    phone.heard(sms_heard("b"))
+    assert phone.receive(InboundAck(1, UNSET), NOW) == [WriteDown(Settled("a"))]
+
+
+@pytest.mark.parametrize("answer", [InboundAck(1, "x"), InboundAck(1, UNSET)])
+def test_an_answer_to_no_inbound_does_nothing(answer: InboundAck) -> None:
+    assert a_phone().receive(answer, NOW) == []
+
+
+@pytest.mark.parametrize("frame", [SimsAck(1), Pong(), Error("bad_frame", "What?")])
+def test_other_frames_are_only_shown(frame: SimsAck | Pong | Error) -> None:
+    assert a_phone().receive(frame, NOW) == []
