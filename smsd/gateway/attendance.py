@@ -1,0 +1,143 @@
+"""Phones come and go: what the roster, the tables and dispatch must each learn of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from twisted.logger import Logger
+
+from smsd.domain.errors import Problem, Replaced, ShuttingDown
+from smsd.domain.numbers import masked
+from smsd.domain.records import Sim
+from smsd.gateway.dispatch import Dispatch
+from smsd.gateway.doorman import Caller
+from smsd.gateway.patience import Patience
+from smsd.gateway.roster import Roster
+from smsd.gateway.spawn import Spawn
+from smsd.gateway.visit import Identity, Limits, Phone, Visit
+from smsd.store import phones
+from smsd.store.batch import Batch
+from smsd.store.database import Database
+from smsd.store.phones import SessionRow
+
+
+class Attendance:
+    """Begins and ends visits. ``new_id`` makes a UUID for each; ``clock`` is the time of day."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        database: Database,
+        roster: Roster,
+        dispatch: Dispatch,
+        spawn: Spawn,
+        patience: Patience,
+        *,
+        node_id: str,
+        clock: Callable[[], float],
+        new_id: Callable[[], str],
+        limits: Limits,
+    ) -> None:
+        self._database = database
+        self._roster = roster
+        self._dispatch = dispatch
+        self._spawn = spawn
+        self._patience = patience
+        self._node_id = node_id
+        self._clock = clock
+        self._new_id = new_id
+        self._limits = limits
+        self._closing = False
+        self._beginning: Batch[SessionRow, None] = Batch("sessions", self._write_begun)
+        self._reporting: Batch[SessionRow, None] = Batch("sims", self._write_reported)
+        self._ending: Batch[SessionRow, None] = Batch("ends", self._write_ended)
+
+    async def begin(self, caller: Caller, identity: Identity, phone: Phone) -> Visit:
+        """The phone is on line from now on; an older session of the same device is closed.
+
+        Raises `Flapping`, `ShuttingDown` or `Unavailable`.
+        """
+        if self._closing:
+            raise ShuttingDown(retry_after=1)
+        visit = Visit(
+            caller.org_id, self._new_id(), identity, phone, self._limits, clock=self._clock
+        )
+        await self._beginning.put(visit.row(), org_id=visit.org_id)
+        try:
+            self._replace(self._roster.arrive(visit))
+        except Problem:
+            self._spawn("forgetting a session", self._forget(visit))
+            raise
+        self._log.info("a phone of {org} is on line", org=visit.org_id, session=visit.session_id)
+        return visit
+
+    async def report(self, visit: Visit, sims: Sequence[Sim]) -> int:
+        """The phone holds these SIMs now; how many, after the commit."""
+        if visit.on_line:
+            replaced, heirs = self._roster.report(visit, tuple(sims))
+            for older in replaced:
+                self._replace(older)
+            await self._reporting.put(visit.row(), org_id=visit.org_id)
+            self._dispatch.wake({visit, *heirs})
+            self._log.info(
+                "a phone of {org} reports {sims}",
+                org=visit.org_id,
+                sims=", ".join(f"{s.slot}:{masked(s.number or '?')}" for s in sims) or "no SIM",
+            )
+        return len(sims)
+
+    def serve(self, visit: Visit) -> None:
+        """The phone has been greeted: give it what waits for it."""
+        self._dispatch.wake({visit})
+
+    def end(self, visit: Visit, why: str) -> None:
+        """The phone is gone. Harmless for a visit that has ended or was replaced."""
+        if visit.on_line:
+            self._log.info("a phone of {org} is gone: {why}", org=visit.org_id, why=why)
+            heirs = self._roster.leave(visit)
+            self._spawn("ending a visit", self._put_down(visit, heirs))
+
+    async def tell_again(self) -> None:
+        """Other nodes held this one for dead and forgot its phones: tell of them again."""
+        visits = list(self._roster)
+        for visit in visits:
+            await self._beginning.put(visit.row(), org_id=visit.org_id)
+            if visit.sims:
+                await self._reporting.put(visit.row(), org_id=visit.org_id)
+
+    def close(self) -> None:
+        """Nobody comes in any more: the gateway is shutting down."""
+        self._closing = True
+
+    def dismiss_all(self, problem: Problem) -> None:
+        """Close every session."""
+        for visit in self._roster:
+            visit.phone.close(problem)
+            self.end(visit, problem.slug)
+
+    def _replace(self, older: Visit | None) -> None:
+        if older is not None:
+            older.phone.close(Replaced())
+            self.end(older, "replaced by a newer session")
+
+    async def _put_down(self, visit: Visit, heirs: set[Visit]) -> None:
+        await self._dispatch.gone(visit, heirs)
+        await self._forget(visit)
+
+    async def _forget(self, visit: Visit) -> None:
+        row = SessionRow(visit.org_id, visit.session_id)
+        await self._patience.insist(lambda: self._ending.put(row, org_id=visit.org_id))
+
+    async def _write_begun(self, rows: Sequence[SessionRow]) -> list[None]:
+        await phones.begin(self._database, self._node_id, rows)
+        return [None] * len(rows)
+
+    async def _write_reported(self, rows: Sequence[SessionRow]) -> list[None]:
+        latest = {row.session_id: row for row in rows}
+        await phones.report(self._database, list(latest.values()))
+        return [None] * len(rows)
+
+    async def _write_ended(self, rows: Sequence[SessionRow]) -> list[None]:
+        await phones.end(self._database, rows)
+        return [None] * len(rows)

@@ -1,0 +1,226 @@
+"""Tickets to phones: commit first, push second (contract section 3).
+
+Two roads lead to a phone and never run at once for one of them. A new ticket is *promised* a
+place before it is stored, is stored as ``sending`` and pushed after the commit; or it is stored
+as ``queued`` and a *feeding* claims it later, oldest first. A ticket takes the first road only if
+nothing older waits for that phone, so first pushes are in id order.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from twisted.logger import Logger
+
+from smsd.domain.errors import Unavailable
+from smsd.domain.records import Ticket, Wish
+from smsd.gateway.patience import Patience
+from smsd.gateway.roster import Roster
+from smsd.gateway.spawn import Spawn
+from smsd.gateway.visit import Visit
+from smsd.store import messages
+from smsd.store.batch import Batch
+from smsd.store.database import Database
+from smsd.store.messages import Pushed
+
+#: Tickets that one claim takes at most, so that no statement runs for long.
+BITE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a ticket that is being stored may expect: a place at this phone, or to wait (None)."""
+
+    org_id: str
+    key: str
+    visit: Visit | None
+
+
+class Dispatch:
+    """Hands tickets over within the limits of each phone."""
+
+    _log = Logger()
+
+    def __init__(
+        self, database: Database, roster: Roster, spawn: Spawn, patience: Patience
+    ) -> None:
+        self._database = database
+        self._roster = roster
+        self._spawn = spawn
+        self._patience = patience
+        self._closing = False
+        #: Tickets that are being stored as queued, by org and queue.
+        self._queueing: Counter[tuple[str, str]] = Counter()
+        self._waiting: Batch[str, bool] = Batch("waiting", self._ask_who_waits)
+
+    # -- a new ticket --------------------------------------------------------------------------
+
+    def offer(self, org_id: str, wish: Wish) -> Offer:
+        """Promise a place to a ticket that is about to be stored, if it may have one now."""
+        visit = self._roster.first(org_id, wish.key)
+        if visit is not None and self._takes_now(visit):
+            visit.promised += 1
+            return Offer(org_id, wish.key, visit)
+        self._queueing[org_id, wish.key] += 1
+        return Offer(org_id, wish.key, None)
+
+    def withdraw(self, offers: Sequence[Offer]) -> None:
+        """These tickets were not stored after all, or nobody knows."""
+        for offer in offers:
+            self._take_back(offer)
+        self._feed_all(self._servers_of(offers))
+
+    async def hand_over(self, stored: Sequence[tuple[Offer, Ticket]]) -> list[bool]:
+        """These tickets are committed: push those that were promised a place.
+
+        Whether each was given to a phone's session. One whose phone has left meanwhile goes back
+        to the queue, before anybody is told that it was sent.
+        """
+        given: dict[Visit, list[Ticket]] = {}
+        strays: dict[int, Pushed] = {}
+        for offer, ticket in stored:
+            self._take_back(offer)
+            if offer.visit is None:
+                self._note_queued(offer)
+            elif offer.visit.on_line:
+                given.setdefault(offer.visit, []).append(ticket)
+            else:
+                strays[ticket.id] = _never_pushed(offer.visit, ticket)
+        for visit, tickets in given.items():
+            visit.give(tickets)
+        self._feed_all(self._servers_of([offer for offer, _ in stored]))
+        if strays:
+            await self._put_back(list(strays.values()))
+        return [offer.visit is not None and ticket.id not in strays for offer, ticket in stored]
+
+    def _takes_now(self, visit: Visit) -> bool:
+        return visit.takes_now and not self._closing and not self._queueing_for(visit)
+
+    def _queueing_for(self, visit: Visit) -> bool:
+        """Whether a ticket that this phone may have to serve is being stored as queued."""
+        return bool(self._queueing) and any(
+            (visit.org_id, key) in self._queueing for key in visit.keys
+        )
+
+    def _take_back(self, offer: Offer) -> None:
+        if offer.visit is not None:
+            offer.visit.promised -= 1
+            return
+        place = (offer.org_id, offer.key)
+        self._queueing[place] -= 1
+        if not self._queueing[place]:
+            del self._queueing[place]
+
+    def _note_queued(self, offer: Offer) -> None:
+        visit = self._roster.first(offer.org_id, offer.key)
+        if visit is not None:
+            visit.backlog = True
+            visit.queued += 1
+
+    def _servers_of(self, offers: Sequence[Offer]) -> set[Visit]:
+        """The phones that may have to be fed after these offers have ended."""
+        serving = {offer.visit or self._roster.first(offer.org_id, offer.key) for offer in offers}
+        return {visit for visit in serving if visit is not None}
+
+    # -- what waits ----------------------------------------------------------------------------
+
+    def wake(self, visits: set[Visit]) -> None:
+        """These phones may serve what they did not serve before."""
+        for visit in visits:
+            visit.backlog = True
+            visit.queued += 1
+        self._feed_all(visits)
+
+    def feed(self, visit: Visit) -> None:
+        """Give the phone what waits for it, if it has places."""
+        if visit.feeding or self._closing or not visit.backlog or visit.promised:
+            return
+        if visit.places > 0:
+            visit.feeding = True
+            self._spawn("feeding a phone", self._feed(visit))
+
+    def tick(self) -> None:
+        """Places that were given up by time may be taken; the net under every wake-up."""
+        self._feed_all(set(self._roster))
+
+    async def poll(self) -> None:
+        """Look for what waits: tickets that another node queued, or that a wake-up missed."""
+        idle = {v.org_id for v in self._roster if not v.backlog}
+        if idle:
+            for org_id in await messages.waiting_orgs(self._database, sorted(idle)):
+                self.wake(set(self._roster.of(org_id)))
+
+    async def _feed(self, visit: Visit) -> None:
+        try:
+            if not await self._anything_waits(visit):
+                return
+            while visit.backlog and not self._closing and (places := visit.places):
+                await self._claim(visit, min(places, BITE))
+        except Unavailable:
+            pass  # the tick tries again
+        finally:
+            visit.feeding = False
+
+    async def _anything_waits(self, visit: Visit) -> bool:
+        """Asked for all phones that arrive together in one statement."""
+        seen = visit.queued
+        waits = await self._waiting.put(visit.org_id, org_id=visit.org_id)
+        if not waits:
+            self._calm(visit, seen)
+        return visit.backlog
+
+    async def _claim(self, visit: Visit, places: int) -> None:
+        seen = visit.queued
+        tickets = await messages.claim(
+            self._database,
+            visit.org_id,
+            serves=self._roster.serves(visit),
+            session_id=visit.session_id,
+            phone_id=visit.phone_id,
+            places=places,
+        )
+        if len(tickets) < places:
+            self._calm(visit, seen)
+        if visit.on_line:
+            visit.give(tickets)
+        elif tickets:
+            await self._put_back([_never_pushed(visit, ticket) for ticket in tickets])
+
+    def _calm(self, visit: Visit, seen: int) -> None:
+        """Nothing waits, unless something was queued since we looked."""
+        if visit.queued == seen and not self._queueing_for(visit):
+            visit.backlog = False
+
+    async def _ask_who_waits(self, org_ids: Sequence[str]) -> list[bool]:
+        waiting = set(await messages.waiting_orgs(self._database, sorted(set(org_ids))))
+        return [org_id in waiting for org_id in org_ids]
+
+    def _feed_all(self, visits: set[Visit]) -> None:
+        for visit in visits:
+            self.feed(visit)
+
+    # -- the end of a visit --------------------------------------------------------------------
+
+    async def gone(self, visit: Visit, heirs: set[Visit]) -> None:
+        """Write down what is known of the visit's pushes, and let others serve what waits."""
+        if pushes := visit.unsettled():
+            await self._put_back(pushes)
+        self.wake(heirs)
+
+    async def _put_back(self, pushes: Sequence[Pushed]) -> None:
+        for org_id, id_, status in await self._patience.insist(
+            lambda: messages.end_pushes(self._database, pushes)
+        ):
+            if status == "queued":
+                self._log.debug("ticket {org}/{id} waits again", org=org_id, id=id_)
+                self.wake(set(self._roster.of(org_id)))
+
+    def close(self) -> None:
+        """No new pushes from now on: the gateway is shutting down."""
+        self._closing = True
+
+
+def _never_pushed(visit: Visit, ticket: Ticket) -> Pushed:
+    return Pushed(ticket.org_id, ticket.id, visit.session_id, None, None)

@@ -1,0 +1,237 @@
+"""Claim, recognise, lock: an OrgId and a secret become a `Caller` (contract section 1).
+
+The common case asks nobody: what the database said of this org and this address is good for a
+second. Only an address that is not known to hold this very secret takes the slow road, on which
+an attempt is counted as failed *before* it is verified, so that guesses made in parallel cannot
+beat the count.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from twisted.internet.defer import DeferredLock
+from twisted.logger import Logger
+
+from smsd.domain.credentials import Credentials, well_formed_org_id
+from smsd.domain.errors import Invalid, Locked, TooMany, Unauthorised
+from smsd.domain.pepper import Pepper, same
+from smsd.gateway.acquaintance import Acquaintance
+from smsd.gateway.hashing import Hashing
+from smsd.gateway.limits import Limit
+from smsd.store import orgs
+from smsd.store.database import Database, Transaction
+
+WAITING = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody who has proven to belong to the org."""
+
+    org_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """Somebody who may claim an OrgId that nobody has."""
+
+    credentials: Credentials
+    address: str
+
+    @property
+    def org_id(self) -> str:
+        return self.credentials.org_id or ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimPolicy:
+    """Who may claim a new org (setting ``claims``)."""
+
+    who: Literal["open", "token", "closed"] = "open"
+    token: str | None = field(default=None, repr=False)
+
+    def admits(self, token: str | None) -> bool:
+        if self.who == "token" and self.token is not None and token is not None:
+            return hmac.compare_digest(self.token.encode(), token.encode("utf-8", "replace"))
+        return self.who == "open"
+
+
+class Doorman:
+    """Stands before every call that belongs to an org."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        database: Database,
+        pepper: Pepper,
+        hashing: Hashing,
+        *,
+        clock: Callable[[], float],
+        claims: ClaimPolicy = ClaimPolicy(),
+        max_failures_per_minute: int = 0,
+        max_claims_per_hour: int = 0,
+    ) -> None:
+        self._database = database
+        self._pepper = pepper
+        self._hashing = hashing
+        self._claims = claims
+        self._acquaintance = Acquaintance(database, clock)
+        self._turns: dict[str, DeferredLock] = {}
+        self._failures = Limit(clock, max_failures_per_minute, 60, "failed attempts a minute")
+        self._claimed = Limit(clock, max_claims_per_hour, 3600, "claims an hour")
+
+    async def recognise(
+        self,
+        credentials: Credentials,
+        address: str,
+        *,
+        claim: bool = False,
+        claim_token: str | None = None,
+    ) -> Caller | Newcomer:
+        """Who is asking, from ``address``; with ``claim`` an unknown org gives a `Newcomer`.
+
+        Raises `Unauthorised`, `Locked`, `TooMany` or `Unavailable`, and `Invalid` where the call
+        would claim an unknown org with credentials of the wrong shape.
+        """
+        address = neighbourhood(address)
+        self._failures.check(address)
+        org_id, secret = credentials.org_id, credentials.secret
+        if org_id is None or not well_formed_org_id(org_id):
+            raise self._unclaimable(credentials, claim, claim_token) or Unauthorised()
+        if secret is None:
+            raise Unauthorised()
+        seal = self._pepper.seal(org_id, secret)
+        known = await self._acquaintance.of(org_id, address)
+        if known is None:
+            if refusal := self._unclaimable(credentials, claim, claim_token):
+                raise refusal
+            return Newcomer(credentials, address)
+        if known.vouches_for(seal):
+            await self._acquaintance.refresh(org_id, address, known)
+            return Caller(org_id)
+        return await self._attempt(org_id, secret, seal, address)
+
+    async def claim(
+        self,
+        newcomer: Newcomer,
+        first: Callable[[Transaction], Awaitable[object]] | None = None,
+    ) -> tuple[Caller, bool]:
+        """Create the org, and do ``first`` in the same commit.
+
+        The second value says whether it was this call that created it; if not, somebody else was
+        first, the newcomer was checked against the winner's secret, and ``first`` was not done.
+        """
+        self._claimed.check(newcomer.address)
+        org_id, secret = newcomer.org_id, newcomer.credentials.secret or ""
+        org = orgs.NewOrg(
+            org_id=org_id,
+            secret_hash=await self._hashing.hash(secret),
+            secret_hmac=self._pepper.seal(org_id, secret),
+            pepper_id=self._pepper.id,
+            address=newcomer.address,
+        )
+
+        async def create(tx: Transaction) -> bool:
+            won = await orgs.create(tx, org)
+            if won and first is not None:
+                await first(tx)
+            return won
+
+        won = await self._database.transaction("claim org", create)
+        self._acquaintance.forget(org_id)
+        if won:
+            self._claimed.count(newcomer.address)
+            self._log.info("org {org} was claimed", org=org_id)
+            return Caller(org_id), True
+        caller = await self.recognise(newcomer.credentials, newcomer.address)
+        assert isinstance(caller, Caller)
+        return caller, False
+
+    def prune(self) -> None:
+        """Forget what no longer counts."""
+        self._failures.prune()
+        self._claimed.prune()
+        self._acquaintance.prune()
+
+    def _unclaimable(
+        self, credentials: Credentials, claim: bool, token: str | None
+    ) -> Unauthorised | Invalid | None:
+        """Why an org that does not exist cannot be claimed by this call, if it cannot."""
+        if not claim or not self._claims.admits(token) or credentials.secret is None:
+            return Unauthorised()
+        faults = credentials.faults()
+        return Invalid("This org cannot be claimed.", errors=faults) if faults else None
+
+    async def _attempt(self, org_id: str, secret: str, seal: bytes, address: str) -> Caller:
+        turn = self._turns.setdefault(org_id, DeferredLock())
+        if len(turn.waiting) >= WAITING:
+            raise TooMany("Too many attempts for this OrgId at once.", retry_after=1)
+        await turn.acquire()
+        try:
+            return await self._verify_counted(org_id, secret, seal, address)
+        finally:
+            turn.release()
+            if not turn.locked:
+                self._turns.pop(org_id, None)
+
+    async def _verify_counted(self, org_id: str, secret: str, seal: bytes, address: str) -> Caller:
+        known = await self._acquaintance.of(org_id, address)
+        if known is None:
+            raise Unauthorised()
+        if known.vouches_for(seal):  # another attempt of the same client was first
+            return Caller(org_id)
+        if known.locked_for:
+            raise Locked(retry_after=known.locked_for)
+        try:
+            return await self._reserve_and_verify(org_id, secret, seal, address)
+        finally:
+            self._acquaintance.forget(org_id)
+
+    async def _reserve_and_verify(
+        self, org_id: str, secret: str, seal: bytes, address: str
+    ) -> Caller:
+        reserved = await self._database.transaction(
+            "reserve failure", lambda tx: orgs.reserve(tx, org_id, address)
+        )
+        if isinstance(reserved, orgs.Shut):
+            raise Locked(retry_after=reserved.seconds)
+        if not await self._right(org_id, secret, seal):
+            self._failures.count(address)
+            if reserved.lock_before is not None:
+                self._log.warn("org {org} is locked: too many wrong secrets", org=org_id)
+            raise Unauthorised()
+        await self._database.transaction(
+            "forgive", lambda tx: orgs.forgive(tx, org_id, address, seal, reserved)
+        )
+        return Caller(org_id)
+
+    async def _right(self, org_id: str, secret: str, seal: bytes) -> bool:
+        """The verdict on a secret, after its attempt was counted."""
+        org = await orgs.find(self._database, org_id)
+        if org is None:
+            return False
+        if org.pepper_id == self._pepper.id:
+            return same(seal, org.secret_hmac) or same(seal, org.old_hmac)
+        if not await self._hashing.matches(org.secret_hash, secret):
+            return False
+        await orgs.renew(self._database, org_id, org.secret_hash, seal, self._pepper.id)
+        return True
+
+
+def neighbourhood(address: str) -> str:
+    """What counts as one address: an IPv4 address, an IPv6 /64."""
+    try:
+        ip = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(ip, ipaddress.IPv6Address):
+        if ip.ipv4_mapped is not None:
+            return str(ip.ipv4_mapped)
+        return str(ipaddress.IPv6Network((ip, 64), strict=False))
+    return str(ip)

@@ -1,0 +1,53 @@
+"""Doing again what the database could not do just now, until it can or the time is up."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+
+from smsd.domain.errors import Unavailable
+
+T = TypeVar("T")
+
+SOON, LATE = 0.1, 2.0
+
+
+class Patience:
+    """``chance`` gives numbers from 0 to 1, so that many do not come back at once."""
+
+    def __init__(self, reactor: Any, chance: Callable[[], float]) -> None:
+        self._reactor = reactor
+        self._chance = chance
+        self._over = False
+
+    async def insist(self, work: Callable[[], Awaitable[T]], *, until: float | None = None) -> T:
+        """What ``work`` gives, tried again while it raises `Unavailable`.
+
+        ``until`` is on the reactor's clock; after it, or when patience is over because the
+        gateway ends, the `Unavailable` is raised.
+        """
+        pause = SOON
+        while True:
+            try:
+                return await work()
+            except Unavailable:
+                if self._over or (until is not None and self.now + pause >= until):
+                    raise
+            await self._pause(pause * (0.5 + self._chance()))
+            pause = min(LATE, 2 * pause)
+
+    @property
+    def now(self) -> float:
+        """The reactor's clock, in seconds."""
+        return float(self._reactor.seconds())
+
+    def end(self) -> None:
+        """From now on every failure is final."""
+        self._over = True
+
+    def _pause(self, seconds: float) -> Deferred[None]:
+        pause: Deferred[None] = Deferred()
+        self._reactor.callLater(seconds, pause.callback, None)
+        return pause

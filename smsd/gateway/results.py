@@ -1,0 +1,81 @@
+"""What phones say became of tickets: written down together, then the places are free again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from twisted.logger import Logger
+
+from smsd.domain.records import Result
+from smsd.gateway.dispatch import Dispatch
+from smsd.gateway.patience import Patience
+from smsd.gateway.roster import Roster
+from smsd.gateway.visit import Visit
+from smsd.store import messages
+from smsd.store.batch import Batch
+from smsd.store.database import Database
+
+
+class Results:
+    """Takes results from any session of the ticket's org, at any time (contract section 3)."""
+
+    _log = Logger()
+
+    def __init__(
+        self, database: Database, roster: Roster, dispatch: Dispatch, patience: Patience
+    ) -> None:
+        self._database = database
+        self._roster = roster
+        self._dispatch = dispatch
+        self._patience = patience
+        self._lane: Batch[Result, str] = Batch("results", self._write)
+
+    async def take(self, visit: Visit, result: Result) -> str:
+        """``settled``, ``repeated``, ``ignored`` or ``unknown``, after the commit.
+
+        Kept in memory while the database is away: at most as many as a phone may leave
+        unanswered, for until they are stored their places stay taken.
+        """
+        visit.heard_of(result.id)
+        verdict = await self._patience.insist(lambda: self._lane.put(result, org_id=result.org_id))
+        if verdict in ("settled", "repeated"):
+            self._free(visit, result.id)
+        if verdict == "settled" and not result.success:
+            self._log.info("ticket {org}/{id} failed", org=result.org_id, id=result.id)
+        return verdict
+
+    def _free(self, visit: Visit, ticket_id: int) -> None:
+        """The ticket needs no place any more, whichever session of its org has it."""
+        for holder in (visit, *self._roster.of(visit.org_id)):
+            if holder.settled(ticket_id):
+                self._dispatch.feed(holder)
+                return
+
+    async def drained(self) -> None:
+        """When nothing waits for its commit any more."""
+        await self._lane.drained()
+
+    async def _write(self, results: Sequence[Result]) -> list[str]:
+        """A ticket stands in a statement once: the success, if there is one, else the first."""
+        chosen: dict[tuple[str, int], int] = {}
+        for at, result in enumerate(results):
+            place = (result.org_id, result.id)
+            first = chosen.setdefault(place, at)
+            if result.success and not results[first].success:
+                chosen[place] = at
+        order = list(chosen.values())
+        verdicts = dict(
+            zip(
+                order,
+                await messages.settle(self._database, [results[at] for at in order]),
+                strict=True,
+            )
+        )
+        return [
+            verdicts.get(at) or _repeated(verdicts[chosen[result.org_id, result.id]])
+            for at, result in enumerate(results)
+        ]
+
+
+def _repeated(verdict: str) -> str:
+    return "repeated" if verdict == "settled" else verdict

@@ -1,0 +1,233 @@
+"""One stay of a phone on line: who it is, what it serves, and what was pushed to it.
+
+The arithmetic of the two limits (contract section 3, "Handing over") lives here; who may push,
+and when, is `smsd.gateway.dispatch`'s. Nothing here waits for anything.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from smsd.domain.errors import Problem
+from smsd.domain.numbers import digits
+from smsd.domain.records import Sim, Ticket
+from smsd.store.messages import Pushed, Served
+from smsd.store.phones import SessionRow, SimRow
+
+#: A ticket unanswered for so long gives its place free. Seconds.
+PATIENCE = 60.0
+
+
+class Phone(Protocol):
+    """What the gateway may do to a phone; the face that holds the socket implements it."""
+
+    @property
+    def writable(self) -> bool:
+        """Whether the transport takes more now."""
+
+    def push(self, tickets: Sequence[Ticket], mark: int) -> None:
+        """Write these, and behind them a ping that carries ``mark``."""
+
+    def close(self, problem: Problem) -> None:
+        """End the connection, and say why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who a phone says it is; both options are absent from a plain phone."""
+
+    device_id: str | None = None
+    keeps_ledger: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much one phone may hold: tickets without a receipt, and without a result."""
+
+    window: int = 64
+    unanswered: int = 100
+
+
+@dataclass(eq=False, slots=True)
+class Push:
+    """A ticket that was given to a session. Times are the clock's; None: not yet."""
+
+    ticket: Ticket
+    mark: int = 0
+    pushed_at: float | None = None
+    received_at: float | None = None
+    in_place: bool = True
+
+
+@dataclass(eq=False)
+class Visit:
+    """A phone on line. ``order`` is by time of connection; ``clock`` in seconds since 1970."""
+
+    org_id: str
+    session_id: str
+    identity: Identity
+    phone: Phone
+    limits: Limits
+    clock: Callable[[], float]
+    order: int = 0
+    sims: tuple[Sim, ...] = ()
+    on_line: bool = False
+    #: The table may hold tickets that wait for this phone.
+    backlog: bool = True
+    #: Counts what was queued for this phone, so that a claim knows if it may have missed some.
+    queued: int = 0
+    #: Tickets that are being stored as handed to this phone.
+    promised: int = 0
+    feeding: bool = False
+    _open: dict[int, Push] = field(default_factory=dict)
+    _held: deque[Push] = field(default_factory=deque)
+    _unreceipted: deque[Push] = field(default_factory=deque)
+    _placed: deque[Push] = field(default_factory=deque)
+    _in_place: int = 0
+    _mark: int = 0
+
+    @property
+    def numbers(self) -> frozenset[str]:
+        """The digits of the numbers that this phone reports."""
+        return frozenset(filter(None, (digits(sim.number or "") for sim in self.sims)))
+
+    @property
+    def phone_id(self) -> str:
+        """Who this is, for resuming: the device, else its numbers, else nobody in particular."""
+        numbers = ",".join(sorted(self.numbers))
+        return self.device_key or (f"sims:{numbers}" if numbers else "?")
+
+    @property
+    def keys(self) -> list[str]:
+        """The queues that this phone could serve (see `smsd.domain.records.Wish.key`)."""
+        slots = [f"slot:{sim.slot}" for sim in self.sims]
+        return ["*", *dict.fromkeys(slots), *sorted(self.numbers)]
+
+    @property
+    def device_key(self) -> str:
+        """Under what the roster knows the device; empty where the phone named none."""
+        device_id = self.identity.device_id
+        return "" if device_id is None else f"device:{device_id}"
+
+    def number_of(self, slot: int | None) -> str | None:
+        """The number that the phone reports for a slot, where it reports one."""
+        return next((sim.number or None for sim in self.sims if sim.slot == slot), None)
+
+    def serving(self, key: str) -> Served:
+        """With which SIM this phone serves a queue, where that is known."""
+        if key == "*":
+            fits = list(self.sims)
+        elif key.startswith("slot:"):
+            fits = [sim for sim in self.sims if key == f"slot:{sim.slot}"]
+        else:
+            fits = [sim for sim in self.sims if digits(sim.number or "") == key]
+        if len(fits) != 1:
+            return Served(key)
+        (sim,) = fits
+        return Served(key, sim.slot, sim.number or None, digits(sim.number or "") or None)
+
+    def row(self) -> SessionRow:
+        """This visit as the other nodes see it."""
+        device = self.identity.device_id or "?"
+        sims = [
+            SimRow(
+                digits(sim.number or "") or f"{device}:{sim.slot}",
+                sim.slot,
+                sim.number or None,
+                sim.label,
+                sim.carrier,
+            )
+            for sim in self.sims
+        ]
+        return SessionRow(self.org_id, self.session_id, self.phone_id, sims)
+
+    # -- places ------------------------------------------------------------------------------
+
+    @property
+    def places(self) -> int:
+        """How many more tickets this phone may be given now."""
+        if not self.on_line or not self.phone.writable:
+            return 0
+        self._give_up_places()
+        unreceipted = len(self._unreceipted) + len(self._held)
+        free = min(self.limits.window - unreceipted, self.limits.unanswered - self._in_place)
+        return max(0, free - self.promised)
+
+    @property
+    def takes_now(self) -> bool:
+        """Whether a new ticket may be pushed at once, ahead of nobody that the table holds."""
+        return not (self.backlog or self.feeding) and self.places > 0
+
+    def _give_up_places(self) -> None:
+        before = self.clock() - PATIENCE
+        while self._placed:
+            push = self._placed[0]
+            if push.in_place and (push.pushed_at is None or push.pushed_at > before):
+                break
+            self._placed.popleft()
+            self._leave_place(push)
+
+    def _leave_place(self, push: Push) -> None:
+        if push.in_place:
+            push.in_place = False
+            self._in_place -= 1
+
+    # -- pushes ------------------------------------------------------------------------------
+
+    def give(self, tickets: Sequence[Ticket]) -> None:
+        """Push tickets that are committed as this session's; held while the transport is full."""
+        for ticket in tickets:
+            push = Push(ticket)
+            self._open[ticket.id] = push
+            self._held.append(push)
+            self._placed.append(push)
+            self._in_place += 1
+        self.write_held()
+
+    def write_held(self) -> None:
+        """Write what was held back, when the transport takes it."""
+        if not (self._held and self.phone.writable):
+            return
+        pushes, self._held = list(self._held), deque()
+        self._mark += 1
+        for push in pushes:
+            push.mark, push.pushed_at = self._mark, self.clock()
+        self._unreceipted.extend(pushes)
+        self.phone.push([push.ticket for push in pushes], self._mark)
+
+    def receipt(self, mark: int) -> None:
+        """The phone's socket has read everything up to this mark (RFC 6455, 5.5.3)."""
+        while self._unreceipted and self._unreceipted[0].mark <= mark:
+            push = self._unreceipted.popleft()
+            if push.received_at is None:
+                push.received_at = self.clock()
+
+    def heard_of(self, ticket_id: int) -> None:
+        """The phone said something of the ticket, so it has read the frame."""
+        push = self._open.get(ticket_id)
+        if push is not None and push.pushed_at is not None and push.received_at is None:
+            push.received_at = self.clock()
+            if push in self._unreceipted:
+                self._unreceipted.remove(push)
+
+    def settled(self, ticket_id: int) -> bool:
+        """The ticket's result is committed; whether it was pushed in this visit."""
+        push = self._open.pop(ticket_id, None)
+        if push is None:
+            return False
+        self._leave_place(push)
+        return True
+
+    def unsettled(self) -> list[Pushed]:
+        """What is known of the pushes that have no result; for the end of the visit."""
+        return [
+            Pushed(self.org_id, id_, self.session_id, _ms(push.pushed_at), _ms(push.received_at))
+            for id_, push in self._open.items()
+        ]
+
+
+def _ms(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds * 1000)

@@ -1,0 +1,105 @@
+"""One connection to Postgres: the only place that touches txpostgres.
+
+It runs one statement at a time, is never cancelled (that would block the whole reactor on a
+database that does not answer) and, when it must be given up, is cut at the socket instead.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import psycopg2
+from twisted.internet.defer import Deferred
+from txpostgres import txpostgres
+
+from smsd.store.statements import Statement
+from smsd.store.trouble import CannotConnect, is_dead, translated
+
+Row = tuple[Any, ...]
+
+#: Told to every session: answers in UTC, no query or idle transaction for ever, no waiting for
+#: a lock that somebody holds for long.
+OPTIONS = (
+    "-c timezone=UTC -c statement_timeout=5s -c lock_timeout=1s"
+    " -c idle_in_transaction_session_timeout=10s -c client_min_messages=error"
+    " -c synchronous_commit=on"
+)
+KEEPALIVE = {
+    "connect_timeout": 5,
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 10_000,
+    "application_name": "smsd",
+}
+
+
+class _Wire(txpostgres.Connection):  # type: ignore[misc]
+    """txpostgres' connection, which tells when it dies while nobody is asking."""
+
+    lost: Callable[[], None] = staticmethod(lambda: None)
+
+    def doRead(self) -> None:
+        try:
+            super().doRead()
+        except psycopg2.Error:
+            self.lost()
+
+
+class Connection:
+    """A connection in autocommit: each statement is a transaction unless one was begun."""
+
+    def __init__(self, reactor: Any, lost: Callable[[Connection], None]) -> None:
+        self.usable = False
+        self._lost = lost
+        self._wire = _Wire(reactor=reactor)
+        self._wire.lost = self._give_up
+
+    async def open(self, conninfo: str, options: str = OPTIONS) -> None:
+        """Connect; raises `CannotConnect`, which says what the database or libpq said."""
+        try:
+            await self._wire.connect(conninfo, options=options, **KEEPALIVE)
+        except psycopg2.Error as error:
+            raise CannotConnect(" ".join(str(error).split())) from None
+        self.usable = True
+
+    async def fetch(
+        self, statement: Statement, parameters: Mapping[str, object] | None = None
+    ) -> list[Row]:
+        """The rows of one statement, an empty list where it gives none."""
+        cursor = self._wire.cursor()
+        try:
+            await cast("Deferred[object]", cursor.execute(statement.sql, parameters))
+            return cast("list[Row]", cursor.fetchall()) if cursor.description else []
+        except psycopg2.Error as error:
+            if is_dead(error):
+                self._give_up()
+            raise translated(error) from None
+
+    def cut(self) -> None:
+        """Make the operating system end it: whoever waits for an answer learns so at once."""
+        self.usable = False
+        if self._wire.pollable() is None or self._wire.closed:
+            return
+        try:
+            with socket.socket(fileno=self._wire.fileno()) as shared:
+                try:
+                    shared.shutdown(socket.SHUT_RDWR)
+                finally:
+                    shared.detach()
+        except OSError:
+            pass  # it was gone already
+
+    def close(self) -> None:
+        """Say good-bye; for a connection on which nothing is under way."""
+        self.usable = False
+        if self._wire.pollable() is not None and not self._wire.closed:
+            self._wire.close()
+
+    def _give_up(self) -> None:
+        if self.usable:
+            self.usable = False
+            self._lost(self)

@@ -1,0 +1,226 @@
+"""The pool: the one way to the database, `run` for a statement and `transaction` for several.
+
+Callers wait in a bounded queue and never longer than a deadline: then they hear `Unavailable`,
+and the connection that did not answer is cut and replaced. A caller that loses interest (a client
+that hung up) stops waiting, its transaction goes on to its end: nothing is ever cancelled. Lost
+connections come back by themselves.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from smsd.domain.errors import Unavailable
+from smsd.store.connection import Connection, Row
+from smsd.store.statements import Statement
+from smsd.store.trouble import away
+
+T = TypeVar("T")
+
+DEADLINE = 2.5
+QUEUE = 500
+
+_BEGIN = Statement("begin", "BEGIN")
+_COMMIT = Statement("commit", "COMMIT")
+_ROLLBACK = Statement("rollback", "ROLLBACK")
+
+
+class Transaction:
+    """An open transaction; store functions take it first."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def run(self, statement: Statement, **parameters: object) -> list[Row]:
+        """The rows of one statement of this transaction."""
+        return await self._connection.fetch(statement, parameters or None)
+
+
+class Database:
+    """A pool of ``size`` connections to the database that ``conninfo`` names."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        conninfo: str,
+        *,
+        size: int,
+        chance: Callable[[], float],
+        deadline: float = DEADLINE,
+    ) -> None:
+        """``chance`` gives numbers from 0 to 1; ``deadline`` is in seconds."""
+        self._reactor = reactor
+        self._conninfo = conninfo
+        self._size = size
+        self._chance = chance
+        self._deadline = deadline
+        self._all: set[Connection] = set()
+        self._idle: deque[Connection] = deque()
+        self._waiting: deque[Deferred[Connection]] = deque()
+        self._open = False
+        self._away = False
+        self._attempts = 0
+
+    async def open(self) -> None:
+        """Connect once, so that a start that cannot work fails; the rest of the pool follows."""
+        self._open = True
+        await self._connect()
+        for _ in range(self._size - 1):
+            self._replace()
+
+    async def close(self) -> None:
+        """No more calls; what is still under way is cut off."""
+        self._open = False
+        self._refuse_waiting()
+        for connection in list(self._all):
+            (connection.close if connection in self._idle else connection.cut)()
+        self._all.clear()
+        self._idle.clear()
+
+    async def run(self, statement: Statement, **parameters: object) -> list[Row]:
+        """One statement, which is a transaction of its own; raises `Unavailable` and its like."""
+
+        async def body(connection: Connection) -> list[Row]:
+            return await connection.fetch(statement, parameters or None)
+
+        return await self._shielded(body, self._deadline)
+
+    async def transaction(
+        self,
+        name: str,
+        body: Callable[[Transaction], Awaitable[T]],
+        *,
+        deadline: float | None = None,
+    ) -> T:
+        """What ``body`` returns, after the commit; an exception in it rolls everything back."""
+
+        async def whole(connection: Connection) -> T:
+            await connection.fetch(_BEGIN)
+            try:
+                result = await body(Transaction(connection))
+                await connection.fetch(_COMMIT)
+            except BaseException:
+                await _roll_back(connection)
+                raise
+            return result
+
+        return await self._shielded(whole, deadline or self._deadline)
+
+    def _shielded(
+        self, work: Callable[[Connection], Coroutine[Any, Any, T]], deadline: float
+    ) -> Deferred[T]:
+        """Do the work to its end, but let the caller wait no longer than the deadline."""
+        answer: Deferred[T] = Deferred()
+        held: list[Connection] = []
+
+        async def whole() -> T:
+            connection = await self._acquire()
+            held.append(connection)
+            try:
+                return await work(connection)
+            finally:
+                self._release(connection)
+
+        def expire() -> None:
+            for connection in held:
+                connection.cut()
+            answer.errback(away("The database does not answer in time. Try again."))
+
+        timer = self._reactor.callLater(deadline, expire)
+
+        def done(result: T | Failure) -> None:
+            if timer.active():
+                timer.cancel()
+                (answer.errback if isinstance(result, Failure) else answer.callback)(result)  # type: ignore[arg-type]
+            elif isinstance(result, Failure) and not result.check(Unavailable):
+                self._log.failure("after its deadline", failure=result)
+
+        Deferred.fromCoroutine(whole()).addBoth(done)
+        return answer
+
+    async def _acquire(self) -> Connection:
+        while self._idle:
+            connection = self._idle.popleft()
+            if connection.usable:
+                return connection
+        if not self._open or len(self._waiting) >= QUEUE:
+            raise away()
+        turn: Deferred[Connection] = Deferred()
+        self._waiting.append(turn)
+        timer = self._reactor.callLater(self._deadline, self._tire, turn)
+        try:
+            return await turn
+        finally:
+            if timer.active():
+                timer.cancel()
+
+    def _tire(self, turn: Deferred[Connection]) -> None:
+        self._waiting.remove(turn)
+        turn.errback(away())
+
+    def _release(self, connection: Connection) -> None:
+        if not connection.usable:
+            self._drop(connection)
+        elif self._waiting:
+            self._waiting.popleft().callback(connection)
+        elif self._open:
+            self._idle.append(connection)
+        else:
+            connection.close()
+
+    def _drop(self, connection: Connection) -> None:
+        if connection in self._all:
+            self._all.remove(connection)
+            if connection in self._idle:
+                self._idle.remove(connection)
+            connection.close()
+            self._replace()
+
+    def _replace(self) -> None:
+        if self._open:
+            Deferred.fromCoroutine(self._connect()).addErrback(self._connect_later)
+
+    async def _connect(self) -> None:
+        connection = Connection(self._reactor, self._drop)
+        timer = self._reactor.callLater(5, connection.cut)
+        try:
+            await connection.open(self._conninfo)
+        finally:
+            if timer.active():
+                timer.cancel()
+        if self._away:
+            self._away, self._attempts = False, 0
+            self._log.info("the database is back")
+        self._all.add(connection)
+        self._release(connection)
+
+    def _connect_later(self, failure: Failure) -> None:
+        if not self._open:
+            return
+        if not self._away:
+            self._away = True
+            self._log.error(
+                "the database is away; connecting again until it is back ({why})",
+                why=failure.getErrorMessage(),
+            )
+        self._reactor.callLater(0.1 + 0.9 * self._chance(), self._replace)
+
+    def _refuse_waiting(self) -> None:
+        while self._waiting:
+            self._waiting.popleft().errback(away())
+
+
+async def _roll_back(connection: Connection) -> None:
+    if connection.usable:
+        try:
+            await connection.fetch(_ROLLBACK)
+        except Exception:  # the connection is not to be trusted with another caller
+            connection.cut()

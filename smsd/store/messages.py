@@ -1,0 +1,180 @@
+"""Messages of both directions: how they are stored, handed over, settled and read.
+
+Rows travel to Postgres as one JSON document a statement, which is several times cheaper for the
+daemon than one parameter a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from smsd.domain.numbers import address_key, digits
+from smsd.domain.query import MessageQuery
+from smsd.domain.records import Inbound, Result, Ticket, Wish, jsoned, readable
+from smsd.store.database import Database, Transaction
+from smsd.store.statements import named
+
+_APPEND = named("append_messages")
+_SETTLE = named("settle_results")
+_CLAIM = named("claim_tickets")
+_END = named("end_pushes")
+_UNCONFIRMED = named("fail_unconfirmed_everywhere")
+_WAITING = named("waiting_orgs")
+_READ = named("read_messages")
+
+
+class NewMessage(Struct, kw_only=True, omit_defaults=True):
+    """A row to be stored, of either direction; what is not given is null.
+
+    ``ord`` is given by the lane that stores it.
+    """
+
+    org_id: str
+    status: str
+    direction: str
+    address: str
+    address_key: str
+    body: str
+    ord: int = -1
+    sim_slot: int | None = None
+    sim_number: str | None = None
+    sim_digits: str | None = None
+    ask_sims: bool = False
+    device_ts: int | None = None
+    dedupe: str | None = None
+    sim_asked: str | None = None
+    sim_key: str | None = None
+    ref: str | None = None
+    attempts: int = 0
+    session_id: str | None = None
+    phone_id: str | None = None
+
+
+class Served(Struct, frozen=True):
+    """A queue that a session serves, and the SIM with which it does so, where known."""
+
+    sim_key: str
+    sim_slot: int | None = None
+    sim_number: str | None = None
+    sim_digits: str | None = None
+
+
+class Pushed(Struct, frozen=True):
+    """What is known of a push that has no result. Times in Unix milliseconds; None: never."""
+
+    org_id: str
+    id: int
+    session_id: str
+    pushed: int | None
+    received: int | None
+
+
+def arrived(org_id: str, sms: Inbound, number: str | None = None) -> NewMessage:
+    """An SMS as a row. ``number``: what its phone reports for the slot, where that is known."""
+    number = sms.number or number
+    address = readable(sms.address or "")
+    return NewMessage(
+        org_id=org_id,
+        status="received",
+        direction="in",
+        address=address,
+        address_key=address_key(address),
+        body=readable(sms.body or ""),
+        sim_slot=sms.slot,
+        sim_number=number,
+        sim_digits=digits(number) if number else None,
+        ask_sims=number is None and sms.slot is not None,
+        device_ts=sms.device_ts,
+        dedupe=sms.dedupe,
+    )
+
+
+async def append(where: Database | Transaction, rows: Sequence[NewMessage]) -> dict[int, int]:
+    """Store rows (each with its ``ord``); the ids given out, by ``ord``.
+
+    A row that is missing from the answer belongs to an org that does not exist.
+    """
+    found = await where.run(_APPEND, rows=jsoned(rows))
+    return dict(found)
+
+
+async def settle(database: Database, results: Sequence[Result]) -> list[str]:
+    """Write results down, each ticket once; for each result
+    ``settled``, ``repeated``, ``ignored`` (another ref) or ``unknown``."""
+    rows = [
+        {
+            "ord": at,
+            "org_id": result.org_id,
+            "id": result.id,
+            "status": result.status,
+            "error": None if result.success else "phone_failed",
+            "error_detail": None if result.success else result.error,
+            "sent_at": result.sent_at,
+            "ref": result.ref,
+        }
+        for at, result in enumerate(results)
+    ]
+    verdicts: dict[int, str] = dict(await database.run(_SETTLE, rows=jsoned(rows)))
+    return [verdicts[at] for at in range(len(results))]
+
+
+async def claim(
+    database: Database,
+    org_id: str,
+    *,
+    serves: Sequence[Served],
+    session_id: str,
+    phone_id: str,
+    places: int,
+) -> list[Ticket]:
+    """The oldest tickets that wait for this session, at most ``places``, now ``sending``."""
+    rows = await database.run(
+        _CLAIM,
+        org_id=org_id,
+        serves=jsoned(serves),
+        session_id=session_id,
+        phone_id=phone_id,
+        places=places,
+    )
+    return [
+        Ticket(org_id=org_id, id=id_, to=to, body=body, sim=sim, ref=ref, attempt=attempts)
+        for id_, to, body, sim, ref, attempts in rows
+    ]
+
+
+async def end_pushes(database: Database, pushes: Sequence[Pushed]) -> list[tuple[str, int, str]]:
+    """Write down what is known of a session's open pushes; (org, id, status) of each changed."""
+    return await database.run(_END, rows=jsoned(pushes))
+
+
+async def fail_unconfirmed_everywhere(
+    database: Database, *, timeout: float, detail: str
+) -> list[tuple[str, int]]:
+    """End tickets that were handed over ``timeout`` seconds ago and never answered."""
+    return await database.run(_UNCONFIRMED, timeout=timeout, detail=detail)
+
+
+async def waiting_orgs(database: Database, org_ids: Sequence[str]) -> list[str]:
+    """Which of these orgs have queued tickets."""
+    return [org_id for (org_id,) in await database.run(_WAITING, org_ids=list(org_ids))]
+
+
+async def read(database: Database, org_id: str, query: MessageQuery) -> bytes:
+    """The JSON answer of ``GET /messages`` (contract section 2), as Postgres made it."""
+    wish = Wish.of(query.sim)
+    ((answer,),) = await database.run(
+        _READ,
+        org_id=org_id,
+        since_id=query.since_id,
+        before_id=query.before_id,
+        direction=query.direction,
+        status=query.status,
+        address_key=None if query.address is None else address_key(query.address),
+        sim_digits=digits(wish.number) if wish.number else None,
+        sim_slot=wish.slot,
+        newest_first=query.order == "desc",
+        limit=query.limit,
+    )
+    return answer.encode()  # type: ignore[no-any-return]

@@ -1,0 +1,107 @@
+"""Bring a database up to the schema of this release: numbered files, forward only.
+
+Each file runs in one transaction together with its row in ``schema_migrations``, under an
+advisory lock, so that many daemons may start at once. An applied file is never edited: its
+checksum is compared. A database newer than this release is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from importlib.resources import files
+
+from twisted.logger import Logger
+
+from smsd.store.database import Database, Transaction
+from smsd.store.statements import Statement
+
+_log = Logger()
+
+_LOCK = Statement("migrate_lock", "SELECT pg_advisory_xact_lock(1936552804)")
+_PATIENCE = Statement("migrate_patience", "SET LOCAL statement_timeout = '10min'")
+_TABLE = Statement(
+    "migrate_table",
+    """CREATE TABLE IF NOT EXISTS schema_migrations (
+        version integer PRIMARY KEY,
+        name text NOT NULL,
+        sha256 text NOT NULL,
+        applied_at timestamptz NOT NULL DEFAULT now()
+    )""",
+)
+_APPLIED = Statement("migrate_applied", "SELECT version, sha256 FROM schema_migrations")
+_RECORD = Statement(
+    "migrate_record",
+    "INSERT INTO schema_migrations (version, name, sha256)"
+    " VALUES (%(version)s, %(name)s, %(sha256)s)",
+)
+
+
+class WrongSchema(RuntimeError):
+    """This database was not made by this release or an older one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One file of ``migrations/``."""
+
+    version: int
+    name: str
+    sql: str
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.sql.encode()).hexdigest()
+
+
+def migrations() -> list[Migration]:
+    """All migrations of this release, in order."""
+    found = []
+    for path in files(__package__).joinpath("migrations").iterdir():
+        if match := re.fullmatch(r"(\d{4})_(\w+)\.sql", path.name):
+            found.append(Migration(int(match[1]), match[2], path.read_text("utf-8")))
+    return sorted(found, key=lambda m: m.version)
+
+
+async def migrate(database: Database, known: list[Migration] | None = None) -> list[int]:
+    """Apply what is missing and return the versions applied; raises `WrongSchema`."""
+    known = migrations() if known is None else known
+    applied: list[int] = []
+    while True:
+        version = await database.transaction(
+            "migrate", lambda tx: _apply_next(tx, known), deadline=660
+        )
+        if version is None:
+            return applied
+        _log.info("migrated the database to version {version}", version=version)
+        applied.append(version)
+
+
+async def _apply_next(tx: Transaction, known: list[Migration]) -> int | None:
+    await tx.run(_PATIENCE)
+    await tx.run(_LOCK)
+    await tx.run(_TABLE)
+    there = dict(await tx.run(_APPLIED))
+    _check(there, known)
+    missing = next((m for m in known if m.version not in there), None)
+    if missing is None:
+        return None
+    await tx.run(_RECORD, version=missing.version, name=missing.name, sha256=missing.sha256)
+    await tx.run(Statement(missing.name, missing.sql))
+    return missing.version
+
+
+def _check(there: dict[int, str], known: list[Migration]) -> None:
+    newest = max((m.version for m in known), default=0)
+    if there and max(there) > newest:
+        raise WrongSchema(
+            f"the database is at version {max(there)}, this smsd knows versions up to {newest}:"
+            " install the newer smsd again, or restore the backup made before the upgrade"
+        )
+    for migration in known:
+        if there.get(migration.version, migration.sha256) != migration.sha256:
+            raise WrongSchema(
+                f"migration {migration.version} ({migration.name}) was applied in another form:"
+                " this database belongs to another build of smsd"
+            )

@@ -1,0 +1,221 @@
+-- append_messages --
+-- Store messages of many orgs at once. Ids are handed out under each org's counter lock, taken in
+-- org order, so that ids appear in commit order and two nodes cannot deadlock. A message whose
+-- dedupe key is stored already is skipped and counts as stored.
+WITH given AS MATERIALIZED (
+    SELECT *
+    FROM json_to_recordset(%(rows)s::json) AS g (
+        ord integer, org_id text, status text, direction text, address text, address_key text,
+        body text, sim_slot smallint, sim_number text, sim_digits text, ask_sims boolean,
+        device_ts bigint, dedupe text, sim_asked text, sim_key text, ref text,
+        attempts integer, session_id uuid, phone_id text
+    )
+), counters AS MATERIALIZED (
+    SELECT org_id, last_id
+    FROM org_counters
+    WHERE org_id IN (SELECT org_id FROM given)
+    ORDER BY org_id
+    FOR UPDATE
+), numbered AS MATERIALIZED (
+    SELECT g.*, c.last_id + row_number() OVER (PARTITION BY g.org_id ORDER BY g.ord) AS id
+    FROM given AS g JOIN counters AS c USING (org_id)
+), counted AS (
+    UPDATE org_counters AS c
+    SET last_id = n.last_id
+    FROM (SELECT org_id, max(id) AS last_id FROM numbered GROUP BY org_id) AS n
+    WHERE c.org_id = n.org_id
+), stored AS (
+    INSERT INTO messages (
+        org_id, id, status, direction, address, address_key, body,
+        sim_slot, sim_number, sim_digits, device_ts, dedupe,
+        sim_asked, sim_key, ref, attempts, session_id, phone_id, handed_at
+    )
+    SELECT
+        n.org_id, n.id, n.status, n.direction, n.address, n.address_key, n.body,
+        n.sim_slot,
+        coalesce(n.sim_number, s.number),
+        coalesce(n.sim_digits, s.sim_digits),
+        n.device_ts, decode(n.dedupe, 'hex'),
+        n.sim_asked, n.sim_key, n.ref, coalesce(n.attempts, 0), n.session_id, n.phone_id,
+        CASE n.status WHEN 'sending' THEN clock_timestamp() END
+    FROM numbered AS n
+    LEFT JOIN LATERAL (
+        -- The org's SIM of that slot, if there is exactly one.
+        SELECT min(k.number) AS number, min(k.sim_key) AS sim_digits
+        FROM sims AS k
+        WHERE n.ask_sims AND k.org_id = n.org_id AND k.slot = n.sim_slot
+        HAVING count(*) = 1 AND min(k.number) IS NOT NULL
+    ) AS s ON true
+    ORDER BY n.ord
+    ON CONFLICT (org_id, dedupe) WHERE dedupe IS NOT NULL DO NOTHING
+)
+SELECT ord, id FROM numbered
+
+-- settle_results --
+-- Write down what phones say became of tickets. Rows are locked in order first, so that two
+-- batches cannot deadlock; each ticket stands in a batch once.
+WITH given AS MATERIALIZED (
+    SELECT *
+    FROM json_to_recordset(%(rows)s::json) AS g (
+        ord integer, org_id text, id bigint, status text, error text, error_detail text,
+        sent_at bigint, ref text
+    )
+), held AS MATERIALIZED (
+    SELECT m.org_id, m.id, m.status, m.ref
+    FROM messages AS m JOIN given AS g USING (org_id, id)
+    WHERE m.direction = 'out' AND m.attempts >= 1
+    ORDER BY m.org_id, m.id
+    FOR UPDATE OF m
+), settled AS (
+    UPDATE messages AS m
+    SET status = g.status,
+        error = g.error,
+        error_detail = g.error_detail,
+        sent_at = CASE g.status WHEN 'sent' THEN
+            coalesce(to_timestamp(g.sent_at / 1000.0), clock_timestamp()) END
+    FROM given AS g JOIN held AS h USING (org_id, id)
+    WHERE m.org_id = g.org_id AND m.id = g.id
+        AND (h.status IN ('queued', 'sending') OR (h.status = 'failed' AND g.status = 'sent'))
+        AND (g.ref IS NULL OR g.ref = h.ref)
+    RETURNING m.org_id, m.id
+)
+SELECT g.ord,
+    CASE WHEN s.id IS NOT NULL THEN 'settled'
+         WHEN h.id IS NULL THEN 'unknown'
+         WHEN g.ref <> h.ref THEN 'ignored'
+         ELSE 'repeated' END
+FROM given AS g
+LEFT JOIN held AS h USING (org_id, id)
+LEFT JOIN settled AS s USING (org_id, id)
+
+-- claim_tickets --
+-- Give the oldest waiting tickets to a session: those in the queues that it serves.
+WITH serves AS (
+    SELECT *
+    FROM json_to_recordset(%(serves)s::json) AS s (
+        sim_key text, sim_slot smallint, sim_number text, sim_digits text
+    )
+), waiting AS (
+    SELECT w.id
+    FROM serves AS s CROSS JOIN LATERAL (
+        SELECT m.id
+        FROM messages AS m
+        WHERE m.org_id = %(org_id)s AND m.sim_key = s.sim_key
+            AND m.direction = 'out' AND m.status = 'queued'
+        ORDER BY m.id
+        LIMIT %(places)s
+    ) AS w
+    ORDER BY w.id
+    LIMIT %(places)s
+), taken AS (
+    SELECT m.id
+    FROM messages AS m
+    WHERE m.org_id = %(org_id)s AND m.id IN (SELECT id FROM waiting)
+        AND m.direction = 'out' AND m.status = 'queued'
+    ORDER BY m.id
+    FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE messages AS m
+    SET status = 'sending',
+        attempts = m.attempts + 1,
+        session_id = %(session_id)s::uuid,
+        phone_id = %(phone_id)s,
+        handed_at = coalesce(m.handed_at, clock_timestamp()),
+        pushed_at = NULL,
+        received_at = NULL,
+        sim_slot = coalesce(s.sim_slot, m.sim_slot),
+        sim_number = coalesce(s.sim_number, m.sim_number),
+        sim_digits = coalesce(s.sim_digits, m.sim_digits)
+    FROM serves AS s, taken AS t
+    WHERE m.org_id = %(org_id)s AND m.id = t.id AND s.sim_key = m.sim_key
+    RETURNING m.id, m.address, m.body, m.sim_asked, m.ref, m.attempts
+)
+SELECT id, address, body, sim_asked, ref, attempts FROM claimed ORDER BY id
+
+-- end_pushes --
+-- What is known of a session's unanswered pushes, written down when the session ends: those that
+-- never reached the transport go back to the queue, the others keep what is known of them.
+WITH given AS MATERIALIZED (
+    SELECT *
+    FROM json_to_recordset(%(rows)s::json) AS g (
+        org_id text, id bigint, session_id uuid, pushed bigint, received bigint
+    )
+), held AS MATERIALIZED (
+    SELECT m.org_id, m.id
+    FROM messages AS m JOIN given AS g USING (org_id, id)
+    WHERE m.direction = 'out' AND m.status = 'sending' AND m.session_id = g.session_id
+    ORDER BY m.org_id, m.id
+    FOR UPDATE OF m
+)
+UPDATE messages AS m
+SET status = CASE WHEN g.pushed IS NULL THEN 'queued' ELSE 'sending' END,
+    attempts = m.attempts - CASE WHEN g.pushed IS NULL THEN 1 ELSE 0 END,
+    handed_at = CASE WHEN g.pushed IS NULL AND m.attempts = 1 THEN NULL ELSE m.handed_at END,
+    pushed_at = to_timestamp(g.pushed / 1000.0),
+    received_at = to_timestamp(g.received / 1000.0)
+FROM given AS g JOIN held AS h USING (org_id, id)
+WHERE m.org_id = h.org_id AND m.id = h.id
+RETURNING m.org_id, m.id, m.status
+
+-- fail_unconfirmed_everywhere --
+-- Tickets that a phone took and never confirmed end, so that nothing is ever stuck.
+WITH late AS (
+    SELECT org_id, id
+    FROM messages
+    WHERE direction = 'out' AND status = 'sending'
+        AND handed_at < clock_timestamp() - make_interval(secs => %(timeout)s)
+    ORDER BY org_id, id
+    LIMIT 1000
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE messages AS m
+SET status = 'failed', error = 'unconfirmed', error_detail = %(detail)s
+FROM late
+WHERE m.org_id = late.org_id AND m.id = late.id
+RETURNING m.org_id, m.id
+
+-- waiting_orgs --
+-- Which of these orgs have tickets waiting: the slow poll behind every wake-up.
+SELECT o.org_id
+FROM unnest(%(org_ids)s::text[]) AS o (org_id)
+WHERE EXISTS (
+    SELECT 1 FROM messages AS m
+    WHERE m.org_id = o.org_id AND m.direction = 'out' AND m.status = 'queued'
+)
+
+-- read_messages --
+-- GET /messages: the answer's JSON is made here and passed through untouched. The two orders and
+-- the absent filters are literals to the planner, which folds them away.
+WITH page AS (
+    SELECT m.*
+    FROM messages AS m
+    WHERE m.org_id = %(org_id)s
+        AND m.id > %(since_id)s
+        AND (%(before_id)s::bigint IS NULL OR m.id < %(before_id)s::bigint)
+        AND (%(direction)s::text IS NULL OR m.direction = %(direction)s::text)
+        AND (%(status)s::text IS NULL OR m.status = %(status)s::text)
+        AND (%(address_key)s::text IS NULL OR m.address_key = %(address_key)s::text)
+        AND (%(sim_digits)s::text IS NULL OR m.sim_digits = %(sim_digits)s::text)
+        AND (%(sim_slot)s::smallint IS NULL OR m.sim_slot = %(sim_slot)s::smallint)
+    ORDER BY
+        CASE WHEN %(newest_first)s THEN m.id END DESC,
+        CASE WHEN NOT %(newest_first)s THEN m.id END
+    LIMIT %(limit)s
+)
+SELECT concat(
+    '{"org_id":', to_json(%(org_id)s::text),
+    ',"count":', count(*),
+    ',"messages":[', string_agg(
+        CASE p.direction
+        WHEN 'in' THEN row_to_json((SELECT r FROM (SELECT
+            p.id, p.direction, p.address, p.body, p.sim_slot, p.sim_number, p.status,
+            p.device_ts, p.created_at) AS r))
+        ELSE row_to_json((SELECT r FROM (SELECT
+            p.id, p.direction, p.address, p.body, p.sim_slot, p.sim_number, p.status,
+            p.device_ts, p.created_at, p.sent_at, p.attempts, p.error, p.error_detail) AS r))
+        END::text, ','
+        ORDER BY
+            CASE WHEN %(newest_first)s THEN p.id END DESC,
+            CASE WHEN NOT %(newest_first)s THEN p.id END
+    ), ']}')
+FROM page AS p

@@ -1,0 +1,97 @@
+-- begin_sessions --
+-- Phones that have come on line here.
+INSERT INTO sessions (org_id, session_id, phone_id, node_id)
+SELECT org_id, session_id, phone_id, %(node_id)s
+FROM json_to_recordset(%(rows)s::json) AS g (org_id text, session_id uuid, phone_id text)
+ON CONFLICT (org_id, session_id) DO NOTHING
+RETURNING session_id
+
+-- report_sims --
+-- What a phone says it holds replaces what it said before, and is remembered for its org.
+WITH given AS MATERIALIZED (
+    SELECT *
+    FROM json_to_recordset(%(rows)s::json) AS g (
+        org_id text, session_id uuid, phone_id text, sims jsonb
+    )
+), on_line AS (
+    UPDATE sessions AS s
+    SET sims = g.sims, phone_id = g.phone_id
+    FROM given AS g
+    WHERE s.org_id = g.org_id AND s.session_id = g.session_id
+    RETURNING s.session_id
+), reported AS (
+    SELECT DISTINCT ON (g.org_id, r.sim_key)
+        g.org_id, r.sim_key, r.slot, r.number, r.label, r.carrier
+    FROM given AS g CROSS JOIN LATERAL jsonb_to_recordset(g.sims) AS r (
+        sim_key text, slot smallint, number text, label text, carrier text
+    )
+    ORDER BY g.org_id, r.sim_key
+), remembered AS (
+    INSERT INTO sims (org_id, sim_key, slot, number, label, carrier, last_seen)
+    SELECT org_id, sim_key, slot, number, label, carrier, clock_timestamp() FROM reported
+    ORDER BY org_id, sim_key
+    ON CONFLICT (org_id, sim_key) DO UPDATE
+    SET slot = EXCLUDED.slot, number = EXCLUDED.number, label = EXCLUDED.label,
+        carrier = EXCLUDED.carrier, last_seen = EXCLUDED.last_seen
+)
+SELECT session_id FROM on_line
+
+-- end_sessions --
+-- Phones that have gone.
+DELETE FROM sessions AS s
+USING json_to_recordset(%(rows)s::json) AS g (org_id text, session_id uuid)
+WHERE s.org_id = g.org_id AND s.session_id = g.session_id
+RETURNING s.session_id
+
+-- read_sims --
+-- GET /sims: the answer's JSON is made here and passed through untouched. SIMs of phones on line,
+-- on every node that is alive, first connected first; and every SIM that the org ever reported.
+SELECT concat(
+    '{"online_devices":', (
+        SELECT count(*)
+        FROM sessions AS s JOIN nodes AS n USING (node_id)
+        WHERE s.org_id = %(org_id)s
+            AND n.seen_at > clock_timestamp() - make_interval(secs => %(node_timeout)s)
+    ),
+    ',"live_sims":', coalesce((
+        SELECT json_agg(json_build_object(
+            'slot', r.slot, 'number', r.number, 'label', r.label, 'carrier', r.carrier)
+            ORDER BY s.connected_at, s.session_id, r.slot)
+        FROM sessions AS s
+        JOIN nodes AS n USING (node_id)
+        CROSS JOIN LATERAL jsonb_to_recordset(s.sims) AS r (
+            slot smallint, number text, label text, carrier text)
+        WHERE s.org_id = %(org_id)s
+            AND n.seen_at > clock_timestamp() - make_interval(secs => %(node_timeout)s)
+    ), '[]'),
+    ',"known_sims":', coalesce((
+        SELECT json_agg(json_build_object(
+            'slot', k.slot, 'number', k.number, 'label', k.label, 'carrier', k.carrier,
+            'last_seen', k.last_seen)
+            ORDER BY k.last_seen DESC, k.slot)
+        FROM sims AS k
+        WHERE k.org_id = %(org_id)s
+    ), '[]'),
+    '}')
+
+-- beat --
+-- This node is alive; born says that nobody knew it, or that others held it for dead.
+INSERT INTO nodes (node_id, seen_at) VALUES (%(node_id)s, clock_timestamp())
+ON CONFLICT (node_id) DO UPDATE SET seen_at = EXCLUDED.seen_at
+RETURNING xmax = 0 AS born
+
+-- leave --
+-- This node has gone, and its sessions with it.
+WITH gone AS (DELETE FROM nodes WHERE node_id = %(node_id)s)
+DELETE FROM sessions WHERE node_id = %(node_id)s
+
+-- sweep_nodes_everywhere --
+-- Nodes that have not been heard for so long are dead; their sessions go with them.
+WITH dead AS (
+    DELETE FROM nodes
+    WHERE seen_at < clock_timestamp() - make_interval(secs => %(timeout)s)
+    RETURNING node_id
+), gone AS (
+    DELETE FROM sessions AS s USING dead WHERE s.node_id = dead.node_id
+)
+SELECT node_id FROM dead

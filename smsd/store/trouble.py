@@ -1,0 +1,66 @@
+"""What can go wrong with the database, translated once from the driver's many errors.
+
+`DataRefused` is the fault of one row, `Contended` that of somebody who holds a lock,
+`Unavailable` (a `Problem`) that of the database or the road to it. Anything else is our own bug
+and is let through as it came.
+"""
+
+from __future__ import annotations
+
+import psycopg2
+
+from smsd.domain.errors import Unavailable
+
+RETRY_AFTER = 5
+
+_DATA = ("22", "23")
+_CONTENTION = ("55P03", "40P01", "40001")
+#: Connection, resources, operator intervention, system error; read-only and query cancelled.
+_AWAY = ("08", "53", "57", "58", "25006", "XX000")
+_DEAD = ("08", "57P")
+
+
+class DataRefused(Exception):
+    """The database refuses a value; ``constraint`` names the rule that it breaks, if any."""
+
+    def __init__(self, constraint: str | None, sqlstate: str) -> None:
+        super().__init__(f"refused by {constraint or sqlstate}")
+        self.constraint = constraint
+
+
+class Contended(Unavailable):
+    """Somebody else holds what this needs. Nothing was stored; try again."""
+
+
+class CannotConnect(Unavailable):
+    """The database cannot be reached."""
+
+
+def away(detail: str | None = None) -> Unavailable:
+    """The database cannot be asked now."""
+    return Unavailable(detail, retry_after=RETRY_AFTER)
+
+
+def translated(error: psycopg2.Error) -> Exception:
+    """The driver's error in our own words; the error itself where it is our bug."""
+    state = error.pgcode or ""
+    if state.startswith(_DATA):
+        return DataRefused(error.diag.constraint_name, state)
+    if state in _CONTENTION:
+        return Contended(retry_after=1)
+    if is_dead(error) or state.startswith(_AWAY):
+        return away()
+    return error
+
+
+def is_dead(error: psycopg2.Error) -> bool:
+    """Whether the connection on which this happened is of no more use.
+
+    Deadlocks, full disks and lock time-outs are `OperationalError` too and leave it whole.
+    """
+    if isinstance(error, psycopg2.InterfaceError):
+        return True
+    state = error.pgcode or ""
+    if state:
+        return state.startswith(_DEAD)
+    return isinstance(error, psycopg2.OperationalError | psycopg2.DatabaseError)
