@@ -121,7 +121,7 @@ def well_formed(url: str) -> str:
         raise ValueError("it must be plain ASCII without spaces")
     parts = urlsplit(url)
     scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
-    if scheme not in ("ws", "wss") or not parts.hostname:
+    if scheme not in ("ws", "wss") or not _is_host(parts.hostname):
         raise ValueError("it must look like ws://127.0.0.1:8080/websocket (or http, https, wss)")
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("it must be an address only, without user, query or fragment")
@@ -129,6 +129,10 @@ def well_formed(url: str) -> str:
         raise ValueError("0 is no port to connect to")
     path = parts.path if parts.path.strip("/") else "/websocket"
     return f"{scheme}://{parts.netloc}{path}"
+
+
+def _is_host(name: str | None) -> bool:
+    return bool(name) and all(0 < len(label) < 64 for label in str(name).split("."))
 
 
 def _endpoint(reactor: Any, secure: bool, host: str, port: int) -> IStreamClientEndpoint:
