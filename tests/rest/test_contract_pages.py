@@ -8,7 +8,10 @@ import msgspec
 import pytest
 
 from smsd.domain import errors
+from smsd.domain.lifecycle import STATES
 from smsd.phone import frames
+from smsd.rest.channel import LargeHead, LongPath
+from smsd.rest.health import NotReady
 from smsd.rest.pages import pages
 
 ROOT = Path(__file__).parents[2]
@@ -20,7 +23,7 @@ GATEWAY_FRAMES = {kind.__struct_config__.tag: kind for kind in get_args(frames.G
 FRAMES = PHONE_FRAMES | GATEWAY_FRAMES
 PROBLEMS = {
     kind.slug: kind
-    for kind in vars(errors).values()
+    for kind in (*vars(errors).values(), LargeHead, LongPath, NotReady)
     if isinstance(kind, type) and issubclass(kind, errors.Problem) and kind is not errors.Problem
 }
 
@@ -95,11 +98,17 @@ def test_every_problem_is_in_the_table_with_its_status_and_close_code(
     status, close = stated()[slug]
     assert status in ("", str(problem.status))
     assert close in ("", str(problem.close))
-    assert close or problem.close == errors.Problem.close
+    assert close or problem.close == errors.Problem.close or problem is NotReady
 
 
 def test_the_table_has_no_problem_that_the_code_does_not_know() -> None:
     assert stated().keys() - PROBLEMS.keys() == {"internal"}
+
+
+@pytest.mark.parametrize("status", STATES)
+def test_every_state_of_a_ticket_is_explained(status: str) -> None:
+    assert f"\n| `{status}` | " in DOCS["tickets.md"]
+    assert f"\n- `{status}`: " in LLMS
 
 
 @pytest.mark.parametrize("document", [DOCS["protocol.md"], LLMS])
