@@ -1,0 +1,62 @@
+# What a newcomer needs, and nothing to install beforehand but Python 3.11, make and pip's network.
+# All paths are relative: a checkout may live in a directory whose name has spaces.
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
+# twistd scans directories for its plugins; the default editable install hides them behind an
+# import hook, the compat mode puts the checkout on the path.
+INSTALL := $(PIP) install --quiet --config-settings editable_mode=compat --editable
+METADATA := setup.cfg pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint clean
+
+help:
+	@echo 'make run    run the gateway on http://127.0.0.1:8080; options in ARGS="..."'
+	@echo 'make test   run all tests; some of them in ARGS="tests/domain -x"'
+	@echo 'make lint   check style, types and imports'
+	@echo 'make clean  remove what was installed and built, but no data (var/)'
+	@echo 'PYTHON=python3.12 in front chooses another Python for a new .venv.'
+
+# Ctrl-C goes to make and twistd alike. The shell waits for twistd to stop in order, and a stop
+# that was asked for (130) is not an error.
+run: $(VENV)/.run
+	@trap : INT; \
+	$(VENV)/bin/twistd --nodaemon --pidfile= --logger=smsd.logs.observer smsd $(ARGS) || \
+	{ code=$$?; [ $$code -eq 130 ] || exit $$code; }
+
+test: $(VENV)/.test
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(VENV)/.lint
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+clean:
+	rm -rf $(VENV) build dist smsd.egg-info .mypy_cache .pytest_cache .ruff_cache \
+	    .hypothesis .import_linter_cache twisted/plugins/dropin.cache
+	find smsd tests twisted -name __pycache__ -prune -exec rm -rf {} +
+
+# Each stamp says that what it names was installed from the metadata as it is now.
+$(VENV)/.run: $(METADATA) | $(VENV)/bin/python
+	@echo 'Installing smsd into $(VENV); this takes a minute the first time ...'
+	@$(INSTALL) .
+	@touch $@
+
+$(VENV)/.test $(VENV)/.lint: $(VENV)/.%: $(METADATA) | $(VENV)/bin/python
+	@echo 'Installing smsd and what make $* needs into $(VENV) ...'
+	@$(INSTALL) '.[$*]'
+	@touch $@ $(VENV)/.run
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo 'smsd needs Python 3.11 or newer: make PYTHON=python3.11 ...' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo 'Python cannot make virtual environments here. As root: apt-get install python3-venv' >&2; \
+	    exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
