@@ -1,0 +1,134 @@
+"""The whole REST face as one resource: every route on one Klein app.
+
+Here a request finds its route, and here an exception becomes an answer. What the routes do is
+theirs; what a connection may do, `channel`'s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
+from urllib.parse import unquote_to_bytes
+
+from klein import Klein
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from werkzeug.exceptions import MethodNotAllowed
+
+from smsd.rest import assets, websocket
+from smsd.rest.cors import Cors
+from smsd.rest.health import health, ready
+from smsd.rest.messages import read_messages
+from smsd.rest.openapi import described
+from smsd.rest.pages import Page
+from smsd.rest.problems import allowed, translated
+from smsd.rest.reply import Reply
+from smsd.rest.request import Request
+from smsd.rest.route import Route
+from smsd.rest.send import send
+from smsd.rest.services import Services
+from smsd.rest.sims import list_sims
+from smsd.rest.webhook import store_inbound
+
+#: All that clients of the API can ask for, in the order of the OpenAPI document.
+ROUTES: tuple[Route, ...] = (store_inbound, read_messages, send, list_sims, health, ready)
+
+T = TypeVar("T")
+Respond = Callable[[Request, Mapping[str, str]], Awaitable[Reply | None]]
+
+
+class Api(Resource):
+    """The root of the site. ``origins`` are the web origins that may call from a browser."""
+
+    isLeaf = True
+
+    def __init__(
+        self, services: Services, *, pages: Sequence[Page] = (), origins: Sequence[str] = ()
+    ) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._services = services
+        self._cors = Cors(origins)
+        self._app = _app()
+        self._app.handle_errors(Exception)(self._unrouted)  # type: ignore[arg-type]
+        for route in (*ROUTES, described(ROUTES, pages)):
+            for path in route.paths:
+                self._mount(route.method, path, self._responding(route))
+        self._mount("GET", websocket.PATH, self._upgrade)
+        for page in pages:
+            self._mount("GET", page.path, _serving(page))
+        self._klein = self._app.resource()
+
+    def render(self, request: Request) -> Any:
+        self._cors.mark(request)
+        try:
+            return self._klein.render(request)
+        except Exception as error:
+            return request.put(translated(error))
+
+    def _mount(self, method: str, path: str, respond: Respond) -> None:
+        async def answered(request: Request, parts: Mapping[str, str]) -> bytes | None:
+            try:
+                path = {name: _decoded(part) for name, part in parts.items()}
+                reply = await respond(request, path)
+            except Exception as error:
+                reply = translated(error)
+            return None if reply is None else request.put(reply)
+
+        def endpoint(request: Request, **parts: str) -> Deferred[bytes | None]:
+            return _to_the_end(answered(request, parts))
+
+        self._app.route(path, methods=[method], endpoint=f"{method} {path}")(endpoint)
+
+    def _responding(self, route: Route) -> Respond:
+        async def respond(request: Request, path: Mapping[str, str]) -> Reply:
+            return await route.respond(self._services, request, path)
+
+        return respond
+
+    async def _upgrade(self, request: Request, path: Mapping[str, str]) -> None:
+        await websocket.upgrade(self._services, self._cors, request)
+
+    def _unrouted(self, request: Request, failure: Failure) -> bytes:
+        """What Klein found no route for."""
+        error: Any = failure.value
+        if request.method == b"OPTIONS" and request.path == b"*":
+            error = MethodNotAllowed(["GET", "HEAD", "POST"])
+        if request.method == b"OPTIONS" and isinstance(error, MethodNotAllowed):
+            self._cors.mark_preflight(request)
+            return request.put(
+                Reply(status=204, content_type=None, headers={"Allow": allowed(error)})
+            )
+        return request.put(translated(error))
+
+
+def _to_the_end(coroutine: Coroutine[Any, Any, T]) -> Deferred[T]:
+    """Run a coroutine whatever becomes of who waits for it.
+
+    Klein cancels what it waits for when a client hangs up; a commit must not stop half-way.
+    """
+    waiting: Deferred[T] = Deferred()
+    Deferred.fromCoroutine(coroutine).addBoth(waiting.callback)
+    return waiting
+
+
+def _app() -> Klein:
+    """Klein without its ways of sending clients to a better spelling of a path."""
+    app = Klein()
+    app.url_map.strict_slashes = False
+    app.url_map.merge_slashes = False
+    app.url_map.redirect_defaults = False
+    return app
+
+
+def _serving(page: Page) -> Respond:
+    async def respond(request: Request, path: Mapping[str, str]) -> Reply:
+        return assets.served(page, request)
+
+    return respond
+
+
+def _decoded(part: str) -> str:
+    """A piece of a path, decoded after the path was split. What is not UTF-8 becomes lone
+    surrogates, which no identity may hold."""
+    return unquote_to_bytes(part).decode("utf-8", "surrogateescape")

@@ -1,0 +1,234 @@
+"""The OpenAPI 3.1 document, made of the routes and of the very types that check requests.
+
+Nothing is written down twice: summaries are the routes' docstrings, rules the types' own. Only
+what no type says (statuses, headers, where a secret goes) is said here.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterable, Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from smsd import __version__
+from smsd.domain.credentials import ORG_ID, SECRET_LENGTH
+from smsd.rest.identity import Identity
+from smsd.rest.pages import Page
+from smsd.rest.problems import PROBLEM_JSON, ProblemDetails
+from smsd.rest.reply import JSON
+from smsd.rest.route import Route, route
+from smsd.rest.services import Services
+
+Json = dict[str, Any]
+
+_REF = "#/components/schemas/{name}"
+_ABOUT = (
+    "Phones store received SMS and fetch those to be sent; agents read and send. An OrgId is "
+    "claimed, together with its secret, by the first call of a phone. The SecretKey goes best "
+    "into the header X-Secret-Key."
+)
+_SECRET: Json = {"type": "string", "minLength": SECRET_LENGTH[0], "maxLength": SECRET_LENGTH[1]}
+_PLACES: Json = {
+    "org_id": {"description": "The OrgId.", "schema": {"type": "string", "pattern": ORG_ID}},
+    "secret_key": {
+        "description": "The SecretKey. Percent-encoded, so that even / may be part of it; but "
+        "proxies log paths, so the header is the better place.",
+        "schema": _SECRET,
+    },
+}
+_RETRY: Json = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
+_HEADERS: dict[int, Json] = {
+    401: {
+        "WWW-Authenticate": {
+            "description": "Where the secret belongs.",
+            "schema": {"type": "string"},
+        }
+    },
+    429: _RETRY,
+    503: _RETRY,
+}
+
+
+def described(routes: Sequence[Route], pages: Iterable[Page] = ()) -> Route:
+    """The route that serves the document; the document lists it too."""
+    served: list[bytes] = []
+
+    @route("GET", "/openapi.json", identity=Identity.NONE, answer=dict[str, Any])
+    async def openapi(services: Services) -> bytes:
+        """Read this description of the API (OpenAPI 3.1)."""
+        return served[0]
+
+    served.append(msgspec.json.encode(document((*routes, openapi), pages)))
+    return openapi
+
+
+def document(routes: Sequence[Route], pages: Iterable[Page] = ()) -> Json:
+    """The whole document."""
+    schemas = _Schemas(routes)
+    paths: Json = {}
+    for each in routes:
+        for path in each.paths:
+            paths.setdefault(_template(path), {})[each.method.lower()] = _operation(
+                each, path, schemas
+            )
+    paths["/websocket"] = {"get": _websocket()}
+    for page in pages:
+        paths.setdefault(page.path, {"get": _page(page)})
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "smsd",
+            "version": __version__,
+            "summary": "An SMS gateway made of Android phones",
+            "description": _ABOUT,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas.components,
+            "securitySchemes": {
+                "SecretKey": {"type": "apiKey", "in": "header", "name": "X-Secret-Key"}
+            },
+        },
+    }
+
+
+class _Schemas:
+    """The JSON schemas of all types that the routes name."""
+
+    def __init__(self, routes: Sequence[Route]) -> None:
+        kinds = [ProblemDetails, *(kind for each in routes for kind in _kinds(each))]
+        schemas, components = msgspec.json.schema_components(kinds, ref_template=_REF)
+        self._by_kind = dict(zip(map(str, kinds), schemas, strict=True))
+        self.components = dict(components)
+        self._queries = {
+            each.query.kind.__name__: self.components.pop(each.query.kind.__name__)
+            for each in routes
+            if each.query
+        }
+
+    def of(self, kind: Any) -> Json:
+        return self._by_kind[str(kind)]
+
+    def parameters(self, kind: type[msgspec.Struct]) -> list[Json]:
+        """A query record as parameters of a URL."""
+        properties: Json = self._queries[kind.__name__]["properties"]
+        return [_parameter(name, schema) for name, schema in properties.items()]
+
+
+def _kinds(each: Route) -> list[Any]:
+    asked = [reader.kind for reader in (each.body, each.query) if reader]
+    return [each.answer, *asked]
+
+
+def _parameter(name: str, schema: Json) -> Json:
+    """In a URL there is no null: what is not asked for is left out."""
+    given = dict(schema)
+    if given.get("default", ...) is None:
+        del given["default"]
+    options = [option for option in given.pop("anyOf", []) if option != {"type": "null"}]
+    given |= options[0] if options else {}
+    if None in given.get("enum", []):
+        given["enum"] = [word for word in given["enum"] if word is not None]
+    description = given.pop("description", "")
+    return {"name": name, "in": "query", "description": description, "schema": given}
+
+
+def _operation(each: Route, path: str, schemas: _Schemas) -> Json:
+    summary, _, rest = (inspect.getdoc(each.serve) or "").partition("\n")
+    by_path = "secret_key" in path
+    operation: Json = {
+        "operationId": each.serve.__name__ + ("_with_secret_in_path" if by_path else ""),
+        "summary": summary.rstrip("."),
+        "description": rest.strip(),
+        "deprecated": by_path,
+        "parameters": [_place(name) for name in _names(path)],
+        "responses": _responses(each, schemas),
+    }
+    if each.query:
+        operation["parameters"] += schemas.parameters(each.query.kind)
+    if each.body:
+        operation["requestBody"] = _request_body(each.body, schemas)
+    if each.identity is not Identity.NONE and not by_path:
+        operation["security"] = [{"SecretKey": []}, *([{}] if each.body else [])]
+    return operation
+
+
+def _request_body(body: Any, schemas: _Schemas) -> Json:
+    schema = schemas.of(body.kind)
+    if body.rule:
+        schema = {"allOf": [schema, body.rule]}
+    return {"required": True, "content": {JSON: {"schema": schema, "example": body.example}}}
+
+
+def _responses(each: Route, schemas: _Schemas) -> Json:
+    content: Json = {"schema": schemas.of(each.answer)}
+    if each.example is not None:
+        content["example"] = each.example
+    told = {"200": {"description": "Done.", "content": {JSON: content}}}
+    return told | {str(status): _problem(status) for status in _statuses(each)} | _OTHERWISE
+
+
+def _statuses(each: Route) -> list[int]:
+    statuses = [503]
+    if each.identity is not Identity.NONE:
+        statuses += [400, 401, 429]
+    if each.body:
+        statuses += [413, 415, 422]
+    if each.query:
+        statuses += [422]
+    return sorted(set(statuses))
+
+
+def _problem(status: int) -> Json:
+    told: Json = {
+        "description": HTTPStatus(status).phrase,
+        "content": {PROBLEM_JSON: {"schema": {"$ref": _REF.format(name="ProblemDetails")}}},
+    }
+    return told | ({"headers": _HEADERS[status]} if status in _HEADERS else {})
+
+
+_OTHERWISE: Json = {"default": {**_problem(400), "description": "Any other problem"}}
+
+
+def _websocket() -> Json:
+    return {
+        "operationId": "connect_phone",
+        "summary": "Connect a phone (WebSocket, RFC 6455)",
+        "description": "With OrgId and SecretKey in the query or the headers, or with neither "
+        "and then an `auth` frame.",
+        "parameters": [
+            {"name": name, "in": "query", "schema": {"type": "string"}}
+            for name in ("org_id", "secret_key", "device_id", "ledger", "claim_token")
+        ],
+        "security": [{"SecretKey": []}, {}],
+        "responses": {
+            "101": {"description": "The connection is a WebSocket now."},
+            **{str(status): _problem(status) for status in (400, 401, 403, 422, 426, 429, 503)},
+        },
+    }
+
+
+def _page(page: Page) -> Json:
+    kind = page.content_type.partition(";")[0]
+    return {
+        "summary": f"Read {page.path}",
+        "responses": {"200": {"description": "The page.", "content": {kind: {}}}},
+    }
+
+
+def _place(name: str) -> Json:
+    return {"name": name, "in": "path", "required": True, **_PLACES[name]}
+
+
+def _names(path: str) -> list[str]:
+    return re.findall("<([a-z_]+)>", path)
+
+
+def _template(path: str) -> str:
+    return re.sub("<([a-z_]+)>", r"{\1}", path)

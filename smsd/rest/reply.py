@@ -1,0 +1,43 @@
+"""What is sent back: a status, a body and its headers, as a plain value.
+
+How it reaches the wire is the request's part; what it says, the routes' and `problems`'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+JSON = "application/json"
+
+#: Headers of every answer.
+STANDARD = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+#: Statuses that never carry a body (RFC 9110 section 6.4.1).
+BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One answer. ``headers`` win over those that every answer carries."""
+
+    body: bytes = field(default=b"", repr=False)
+    status: int = 200
+    content_type: str | None = JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def phrase(self) -> bytes:
+        return HTTPStatus(self.status).phrase.encode()
+
+    def fields(self) -> dict[str, str]:
+        """Its headers, those that follow from the body included."""
+        fields = {"Content-Type": self.content_type} if self.content_type else {}
+        if self.status not in BODILESS:
+            fields["Content-Length"] = str(len(self.body))
+        return {**fields, **self.headers}

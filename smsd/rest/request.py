@@ -1,0 +1,152 @@
+"""One HTTP request as the gateway sees it: a body in memory, a path in pieces, one reply.
+
+Forms and multipart bodies are never parsed: nobody here wants them, and Twisted spends more time
+looking for them than on all the rest. The path is split first and decoded later (by the routes),
+so that ``%2F`` is part of a secret. Nothing that prints a request shows where it went: paths
+carry secrets. What bytes mean before there is a request is `channel`'s part.
+"""
+
+# mypy: allow-untyped-calls
+# (twisted.web.http is only partly annotated.)
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from io import BytesIO
+from typing import TYPE_CHECKING, Any, cast
+
+from twisted.internet.interfaces import IProtocol
+from twisted.python.failure import Failure
+from twisted.web import server
+from twisted.web.http import datetimeToString
+
+from smsd.domain.errors import TooLarge
+from smsd.rest import problems
+from smsd.rest.address import client_address
+from smsd.rest.reply import STANDARD, Reply
+
+if TYPE_CHECKING:
+    from smsd.rest.channel import Channel, Site
+
+BODY_LIMIT = 1024 * 1024
+
+#: What the WebSocket handshake needs of the request, and nothing that should not travel on.
+_HANDSHAKE = (
+    b"Host",
+    b"Upgrade",
+    b"Connection",
+    b"Sec-WebSocket-Key",
+    b"Sec-WebSocket-Version",
+    b"Sec-WebSocket-Protocol",
+)
+
+
+class Request(server.Request):
+    """A request that was read whole. ``gone`` is true once its client hung up."""
+
+    defaultContentType = None
+    uri = b"(withheld)"
+    query = b""
+    gone = False
+    channel: Any
+    content: Any
+    site: Site
+
+    def gotLength(self, length: int | None) -> None:
+        if length is not None and length > BODY_LIMIT:
+            raise TooLarge
+        self.content = BytesIO()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        if self.content.tell() + len(data) > BODY_LIMIT:
+            raise TooLarge
+        self.content.write(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        self.method, self.clientproto = command, version
+        self.path, _, self.query = path.partition(b"?")
+        self.args = {}
+        self.process()
+
+    def process(self) -> None:
+        """Give the request to the site's one resource, the path still encoded."""
+        self.site = cast("Site", self.channel.site)
+        self.prepath = []
+        rooted = self.path.startswith(b"/")  # else OPTIONS *, a proxy's form, or CONNECT's
+        self.postpath = self.path[1:].split(b"/") if rooted else [self.path]
+        self.setHeader(b"Date", datetimeToString())
+        for name, value in STANDARD.items():
+            self.setHeader(name, value)
+        self.render(self.site.resource)
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """The last resort where even an error could not be told."""
+        self.write(self.put(problems.incident(cast(BaseException, reason.value))))
+        self.finish()
+        return reason
+
+    def put(self, reply: Reply) -> bytes:
+        """Set everything of ``reply`` but its body, and return that for writing."""
+        self.setResponseCode(reply.status, HTTPStatus(reply.status).phrase.encode())
+        for name, value in reply.fields().items():
+            if name == "Vary":
+                self.responseHeaders.addRawHeader(name, value)
+            else:
+                self.responseHeaders.setRawHeaders(name, [value])
+        return reply.body
+
+    @property
+    def body(self) -> bytes:
+        return cast(bytes, self.content.getvalue())
+
+    @property
+    def address(self) -> str:
+        """The client's address, as far as it can be believed."""
+        forwarded = self.requestHeaders.getRawHeaders(b"X-Forwarded-For") or ()
+        return client_address(self.client, forwarded, self.site.proxies)
+
+    def said(self, header: bytes) -> list[str]:
+        """Every value of a header. What is not UTF-8 becomes lone surrogates, which no
+        identity may hold."""
+        raw: Iterable[bytes] = self.requestHeaders.getRawHeaders(header) or ()
+        return [value.decode("utf-8", "surrogateescape") for value in raw]
+
+    def getRequestHostname(self) -> bytes:
+        """The same for all: Klein asks only to build links, and trips over odd ``Host``s."""
+        return b"localhost"
+
+    def hand_over(self, protocol: IProtocol, head: bytes | None = None) -> None:
+        """Leave the connection to ``protocol``: from now on it is no HTTP connection.
+
+        It is fed ``head`` (by default the request's own, rewritten without path, query and
+        secrets) and then every byte that came behind the request. Where the client hung up
+        meanwhile, nothing happens.
+        """
+        if self.gone:
+            return
+        channel: Channel = self.channel
+        told, self.notifications = self.notifications, []
+        self.channel = self.transport = None
+        self.finished = 1
+        channel.hand_over(protocol, self.handshake() if head is None else head)
+        for finished in told:
+            finished.callback(None)
+
+    def handshake(self) -> bytes:
+        """The request's head as a WebSocket protocol needs it to answer."""
+        lines = [b"GET /websocket HTTP/1.1"]
+        for name in _HANDSHAKE:
+            values = self.requestHeaders.getRawHeaders(name) or []
+            lines += [name + b": " + value for value in values]
+        return b"\r\n".join([*lines, b"", b""])
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.gone = True
+        super().connectionLost(reason)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.method.decode('latin-1')}>"
+
+    def __getstate__(self) -> Any:
+        raise TypeError("a request is not to be stored or sent elsewhere")

@@ -1,0 +1,95 @@
+"""A route says who may call it, what it takes and what it answers, in one decorator.
+
+    @route("POST", "/send/<org_id>", identity=Identity.MEMBER, body=SendBody, answer=SendAnswer)
+    async def send(services, caller, body): ...
+
+What a route says is all there is: requests are checked by it, and the OpenAPI document is made
+of it. The function behind it gets the services, the proven caller (unless anybody may call) and
+the checked body or query (where it takes one), and returns what is to be answered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec import Struct
+
+from smsd.rest.body import Body, Identified, Letter
+from smsd.rest.identity import Identity, claim_token, credentials
+from smsd.rest.parameters import Parameters
+from smsd.rest.reply import JSON, Reply
+from smsd.rest.request import Request
+
+if TYPE_CHECKING:
+    from smsd.gateway.doorman import Caller, Newcomer
+    from smsd.rest.services import Services
+
+Serve = Callable[..., Awaitable[Struct | bytes]]
+
+_encode = msgspec.json.Encoder().encode
+
+
+@dataclass(frozen=True)
+class Route:
+    """One thing that clients can ask for, under one path or several."""
+
+    method: str
+    paths: tuple[str, ...]
+    serve: Serve
+    identity: Identity
+    answer: Any
+    body: Body[Any] | None = None
+    query: Parameters[Any] | None = None
+    example: Any = None
+
+    async def respond(self, services: Services, request: Request, path: Mapping[str, str]) -> Reply:
+        """From a request to its answer: open, recognise, check, serve."""
+        letter = self.body.opened(request) if self.body else None
+        asked: list[Any] = []
+        if self.identity is not Identity.NONE:
+            asked.append(await self._recognise(services, request, path, letter))
+        if letter:
+            asked.append(letter.checked())
+        if self.query:
+            asked.append(self.query.read(request.query))
+        answer = await self.serve(services, *asked)
+        return Reply(answer if isinstance(answer, bytes) else _encode(answer), content_type=JSON)
+
+    async def _recognise(
+        self,
+        services: Services,
+        request: Request,
+        path: Mapping[str, str],
+        letter: Letter[Identified] | None,
+    ) -> Caller | Newcomer:
+        caller = await services.doorman.recognise(
+            credentials(request, path, letter),
+            request.address,
+            claim=self.identity is Identity.CLAIMS,
+            claim_token=claim_token(request, {}, letter),
+        )
+        if "secret_key" in path:
+            services.path_secrets.seen(caller.org_id)
+        return caller
+
+
+def route(
+    method: str,
+    *paths: str,
+    identity: Identity,
+    answer: Any,
+    body: Body[Any] | None = None,
+    query: type[Struct] | None = None,
+    example: Any = None,
+) -> Callable[[Serve], Route]:
+    """Make a `Route` of the function below. Its docstring goes into the OpenAPI document: the
+    first line as summary, the rest as description."""
+
+    def routed(serve: Serve) -> Route:
+        asked = Parameters(query) if query else None
+        return Route(method, paths, serve, identity, answer, body, asked, example)
+
+    return routed

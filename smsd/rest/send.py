@@ -1,0 +1,124 @@
+"""``POST /send``: an agent hands in SMS to be sent; each becomes a ticket."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from smsd.domain.records import Body as Text
+from smsd.domain.records import Draft, SimAsked, SimIndex, To
+from smsd.rest.body import Body, Identified
+from smsd.rest.identity import Identity
+from smsd.rest.route import route
+
+if TYPE_CHECKING:
+    from smsd.gateway.doorman import Caller
+    from smsd.rest.services import Services
+
+BATCH = 1000
+
+
+class Outgoing(Identified, frozen=True, kw_only=True):
+    """Either `to` and `body`, or `messages`. `sim` holds for every message without its own."""
+
+    to: To | None = None
+    body: Text | None = None
+    sim: SimAsked | SimIndex | None = None
+    messages: (
+        Annotated[
+            list[Draft],
+            Meta(
+                min_length=1, max_length=BATCH, description="must be a list of 1 to 1000 messages"
+            ),
+        ]
+        | None
+    ) = None
+
+    def __post_init__(self) -> None:
+        single = self.to is not None or self.body is not None
+        if single and self.messages is not None:
+            raise ValueError("send either to and body, or messages, not both")
+        if not single and self.messages is None:
+            raise ValueError("nothing to send: give to and body, or messages")
+        if single and (self.to is None or self.body is None):
+            missing, given = ("to", "body") if self.to is None else ("body", "to")
+            raise ValueError(f"{missing} is missing beside {given}")
+
+    @property
+    def drafts(self) -> list[Draft]:
+        """What is to be sent, each with the SIM that was asked for."""
+        if self.messages is None:
+            return [Draft(to=self.to or "", body=self.body or "", sim=self.sim)]
+        if self.sim is None:
+            return self.messages
+        return [_with_sim(draft, self.sim) for draft in self.messages]
+
+
+class Ticket(Struct, frozen=True, kw_only=True):
+    """What became of one message so far: `sending` if a phone has it, else `queued`."""
+
+    id: int
+    to: str
+    status: str
+
+
+class SendAnswer(Struct, frozen=True, kw_only=True):
+    """The tickets, in the order of the messages. All of them are committed to disk."""
+
+    ok: bool = True
+    device_online: bool
+    queued: int
+    results: list[Ticket]
+
+
+_SENT = {
+    "secret_key": "my-secret-key-123",
+    "sim": "+15550001111",
+    "to": "+15553334444",
+    "body": "sent from API",
+}
+
+_TEXT, _NULL = {"type": "string"}, {"type": "null"}
+#: What ``__post_init__`` checks, in JSON Schema's words.
+_EITHER = {
+    "oneOf": [
+        {
+            "required": ["to", "body"],
+            "properties": {"to": _TEXT, "body": _TEXT, "messages": _NULL},
+        },
+        {
+            "required": ["messages"],
+            "properties": {"to": _NULL, "body": _NULL, "messages": {"type": "array"}},
+        },
+    ]
+}
+
+
+@route(
+    "POST",
+    "/send/<org_id>",
+    identity=Identity.MEMBER,
+    body=Body(Outgoing, example=_SENT, rule=_EITHER),
+    answer=SendAnswer,
+    example={
+        "ok": True,
+        "device_online": True,
+        "queued": 1,
+        "results": [{"id": 5, "to": "+15553334444", "status": "sending"}],
+    },
+)
+async def send(services: Services, agent: Caller, body: Outgoing) -> SendAnswer:
+    """Send one SMS or up to 1000.
+
+    Always accepted: without a connected phone that fits, the tickets wait. A `sim` of 0 to 15 is
+    a slot, anything else a SIM's number; without one, the first connected phone sends.
+    """
+    accepted = await services.outbox.accept(agent, body.drafts)
+    results = [Ticket(id=each.id, to=each.to, status=each.status) for each in accepted.results]
+    return SendAnswer(device_online=accepted.device_online, queued=len(results), results=results)
+
+
+def _with_sim(draft: Draft, sim: str | int) -> Draft:
+    return draft if draft.sim is not None else msgspec.structs.replace(draft, sim=sim)

@@ -1,0 +1,43 @@
+"""What the REST face needs of the gateway, in one bundle that its routes are handed."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from msgspec import Struct
+
+from smsd.gateway.doorman import Caller, Doorman, Newcomer
+from smsd.gateway.inbox import Inbox
+from smsd.gateway.outbox import Outbox
+from smsd.rest.identity import PathSecrets
+from smsd.rest.request import Request
+
+
+class Upgrade(Protocol):
+    """Makes a phone's session of a request: `Request.hand_over` to a protocol of its choice."""
+
+    def __call__(
+        self,
+        request: Request,
+        admitted: Caller | Newcomer | None,
+        *,
+        device_id: str | None,
+        ledger: bool,
+    ) -> Awaitable[None] | None:
+        """``admitted`` is None where the phone will say who it is in its first frame."""
+
+
+@dataclass(frozen=True)
+class Services:
+    """The gateway as its REST face knows it. ``missing`` lists what is not ready, in words;
+    ``sims`` answers with the fields of `smsd.rest.sims.Sims`."""
+
+    doorman: Doorman
+    inbox: Inbox
+    outbox: Outbox
+    sims: Callable[[Caller], Awaitable[Struct]]
+    missing: Callable[[], Awaitable[Sequence[str]]]
+    upgrade: Upgrade
+    path_secrets: PathSecrets = field(default_factory=PathSecrets)

@@ -1,0 +1,273 @@
+"""The REST face over a wire in memory: real site, real routes, a gateway that keeps notes."""
+
+from __future__ import annotations
+
+import http.client
+import io
+import json as json_
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from msgspec import Struct
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import ITCPTransport
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.logger import LogLevel, globalLogPublisher
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from smsd.domain.credentials import Credentials
+from smsd.domain.errors import Invalid, Unauthorised
+from smsd.domain.query import MessageQuery
+from smsd.domain.records import Draft, Inbound
+from smsd.gateway.doorman import Caller, Newcomer
+from smsd.gateway.outbox import Accepted, AcceptedTicket
+from smsd.rest.api import Api
+from smsd.rest.channel import Site
+from smsd.rest.services import Services
+from smsd.rest.sims import Sims
+
+ORG, SECRET = "myorg", "my-secret-key-123"
+OTHER_ORG, OTHER_SECRET = "other", "other-secret-key-9"
+
+
+@dataclass
+class Notes:
+    """A gateway that does nothing but note what it was asked. ``answer`` may be replaced."""
+
+    secrets: dict[str, str] = field(default_factory=dict)
+    attempts: list[tuple[Credentials, str, bool, str | None]] = field(default_factory=list)
+    stored: list[tuple[Caller | Newcomer, Sequence[Inbound]]] = field(default_factory=list)
+    accepted: list[tuple[Caller, Sequence[Draft]]] = field(default_factory=list)
+    read: list[tuple[Caller, MessageQuery]] = field(default_factory=list)
+    upgraded: list[tuple[Any, Any, str | None, bool]] = field(default_factory=list)
+    lacking: list[str] = field(default_factory=list)
+    before: Callable[[], Any] | None = None
+
+    async def _pass(self) -> None:
+        if self.before is not None:
+            waiting = self.before()
+            if waiting is not None:
+                await waiting
+
+    async def recognise(
+        self,
+        credentials: Credentials,
+        address: str,
+        *,
+        claim: bool = False,
+        claim_token: str | None = None,
+    ) -> Caller | Newcomer:
+        self.attempts.append((credentials, address, claim, claim_token))
+        await self._pass()
+        if credentials.secret is None or credentials.org_id is None:
+            raise Unauthorised
+        if credentials.org_id not in self.secrets and claim:
+            if faults := credentials.faults():
+                raise Invalid(errors=faults)
+            return Newcomer(credentials, address)
+        if self.secrets.get(credentials.org_id) != credentials.secret:
+            raise Unauthorised
+        return Caller(credentials.org_id)
+
+    async def store(self, who: Caller | Newcomer, sms: Sequence[Inbound]) -> int:
+        self.stored.append((who, sms))
+        return len(sms)
+
+    async def accept(self, caller: Caller, drafts: Sequence[Draft]) -> Accepted:
+        self.accepted.append((caller, drafts))
+        return Accepted(
+            True, [AcceptedTicket(at, one.to, "sending") for at, one in enumerate(drafts, 5)]
+        )
+
+    async def messages(self, caller: Caller, query: MessageQuery) -> bytes:
+        self.read.append((caller, query))
+        return b'{"org_id":"%b","count":0,"messages":[]}' % caller.org_id.encode()
+
+    async def sims(self, caller: Caller) -> Struct:
+        return Sims(online_devices=0, live_sims=[], known_sims=[])
+
+    async def missing(self) -> list[str]:
+        return self.lacking
+
+    def upgrade(self, request: Any, who: Any, *, device_id: str | None, ledger: bool) -> None:
+        self.upgraded.append((request, who, device_id, ledger))
+
+    def services(self) -> Services:
+        gateway: Any = self
+        return Services(
+            doorman=gateway,
+            inbox=gateway,
+            outbox=gateway,
+            sims=self.sims,
+            missing=self.missing,
+            upgrade=self.upgrade,
+        )
+
+
+@implementer(ITCPTransport)
+class Socket(StringTransport):
+    """A connection in memory that can be half closed, lost and looked at."""
+
+    protocol: Any = None
+    half_closed = False
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        pass
+
+    def loseWriteConnection(self) -> None:
+        self.half_closed = True
+
+    def abortConnection(self) -> None:
+        super().abortConnection()
+        self.lost()
+
+    def lost(self) -> None:
+        """The other side is gone."""
+        protocol, self.protocol = self.protocol, None
+        if protocol is not None:
+            protocol.connectionLost(Failure(ConnectionDone()))
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json(self) -> Any:
+        return json_.loads(self.body)
+
+
+class Wire:
+    """One client's connection to the site, byte by byte."""
+
+    def __init__(self, site: Site, socket: Socket) -> None:
+        self.socket = socket
+        self.channel: Any = site.buildProtocol(None)
+        socket.protocol = self.channel
+        self.channel.makeConnection(socket)
+
+    def send(self, *chunks: bytes) -> None:
+        for chunk in chunks:
+            self.socket.protocol.dataReceived(chunk)
+
+    def ask(self, method: str, path: str, **how: Any) -> None:
+        """A whole request in one piece (see `request`)."""
+        self.send(request(method, path, **how))
+
+    def answers(self, *methods: str) -> list[Answer]:
+        """All answers that came since the last look, to requests of these methods (or GETs)."""
+        raw = self.socket.value()
+        self.socket.clear()
+        found = []
+        asked = iter(methods)
+        while raw:
+            one, raw = _parsed(raw, next(asked, "GET"))
+            found.append(one)
+        return found
+
+    def answer(self, method: str = "GET") -> Answer:
+        (one,) = self.answers(method)
+        return one
+
+    @property
+    def closed(self) -> bool:
+        return self.socket.disconnecting or self.socket.half_closed
+
+
+class _Source(io.BytesIO):
+    def makefile(self, mode: str) -> io.BytesIO:
+        return self
+
+    def close(self) -> None:
+        """http.client closes what it thinks is its own."""
+
+
+def _parsed(raw: bytes, method: str) -> tuple[Answer, bytes]:
+    source: Any = _Source(raw)
+    response = http.client.HTTPResponse(source, method=method)
+    response.begin()
+    headers = {name.lower(): value for name, value in response.getheaders()}
+    body = response.read()
+    return Answer(response.status, headers, body), raw[source.tell() :]
+
+
+@dataclass
+class Browser:
+    """Asks one thing on a connection of its own."""
+
+    site: Site
+    peer: str = "203.0.113.7"
+
+    def wire(self) -> Wire:
+        return Wire(self.site, Socket(peerAddress=IPv4Address("TCP", self.peer, 40000)))
+
+    def ask(
+        self, method: str, path: str, *, json: Any = None, body: bytes = b"", **headers: str
+    ) -> Answer:
+        wire = self.wire()
+        wire.ask(method, path, json=json, body=body, **headers)
+        return wire.answer(method)
+
+
+def request(
+    method: str, path: str, *, json: Any = None, body: bytes = b"", **headers: str
+) -> bytes:
+    """A request as bytes; ``X_Secret_Key="..."`` is a header."""
+    if json is not None:
+        body = json_.dumps(json).encode()
+    fields = {"Host": "sms.example", **{k.replace("_", "-"): v for k, v in headers.items()}}
+    if body:
+        fields["Content-Length"] = str(len(body))
+    head = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
+    return "\r\n".join([*head, "", ""]).encode() + body
+
+
+@pytest.fixture(autouse=True)
+def log() -> Iterator[list[Any]]:
+    """All that is logged. What is an error must be taken out by the test that expected it."""
+    events: list[Any] = []
+    globalLogPublisher.addObserver(events.append)
+    yield events
+    globalLogPublisher.removeObserver(events.append)
+    worst = [one for one in events if one["log_level"] >= LogLevel.error]
+    assert not worst, worst
+
+
+@pytest.fixture
+def clock() -> Iterator[Clock]:
+    clock = Clock()
+    yield clock
+    assert clock.getDelayedCalls() == [] or all(
+        "_sweep" in repr(call) for call in clock.getDelayedCalls()
+    )
+
+
+@pytest.fixture
+def notes() -> Notes:
+    return Notes(secrets={ORG: SECRET, OTHER_ORG: OTHER_SECRET})
+
+
+@pytest.fixture
+def api(notes: Notes) -> Api:
+    return Api(notes.services())
+
+
+@pytest.fixture
+def site(api: Api, clock: Clock) -> Site:
+    return Site(api, clock)
+
+
+@pytest.fixture
+def browser(site: Site) -> Browser:
+    return Browser(site)
+
+
+@pytest.fixture
+def wire(browser: Browser) -> Wire:
+    return browser.wire()
