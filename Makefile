@@ -8,7 +8,7 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 # twistd scans directories for its plugins; the default editable install hides them behind an
 # import hook, the compat mode puts the checkout on the path.
-INSTALL := $(PIP) install --quiet --config-settings editable_mode=compat --editable
+INSTALL := $(PIP) install -qq --config-settings editable_mode=compat --editable
 METADATA := setup.cfg pyproject.toml
 
 .DEFAULT_GOAL := help

@@ -7,6 +7,7 @@ a request's would carry the secret that is in its path.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple, TextIO
 
 import msgspec
+from twisted.internet.error import ReactorNotRunning
 from twisted.logger import (
     ILogObserver,
     LogEvent,
@@ -110,10 +112,8 @@ def as_json(event: LogEvent) -> str:
 def _encoded(line: dict[str, object]) -> str:
     try:
         return msgspec.json.encode(line).decode()
-    except UnicodeEncodeError:  # half a character in a text
-        return _encoded(
-            {k: ascii(v) if isinstance(v, str) and not v.isascii() else v for k, v in line.items()}
-        )
+    except (UnicodeEncodeError, OverflowError):  # half a character, or an integer of any size
+        return json.dumps(line)
 
 
 def _prefixed(write: Write) -> Write:
@@ -137,6 +137,9 @@ def _is_journal(stream: TextIO, environ: Mapping[str, str]) -> bool:
 
 def _is_chatter(event: LogEvent) -> bool:
     """What libraries say of their daily life; from "warn" on they have our attention."""
+    failure = event.get("log_failure")
+    if failure is not None and failure.check(ReactorNotRunning):
+        return True  # a second Ctrl-C while we are stopping
     if _level(event) >= LogLevel.warn:
         return False
     if not str(event.get("log_namespace", "")).startswith("smsd"):

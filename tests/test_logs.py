@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.protocol import Factory
 from twisted.logger import LogEvent, Logger, LogLevel, LogPublisher, globalLogPublisher
 from twisted.python import log as legacy
@@ -63,8 +64,14 @@ def test_what_a_stranger_wrote_cannot_forge_a_line() -> None:
         assert "\x1b" not in line
 
 
-def test_half_a_character_does_not_silence_a_line() -> None:
-    assert len(lines_of(lambda log: log.info("{x}", x="\ud83d"), as_json)) == 1
+@pytest.mark.parametrize("odd", ["half \ud83d", 2**70, float("nan")])
+def test_an_odd_value_does_not_silence_a_line(odd: object) -> None:
+    for write in (as_text, as_json):
+        assert len(lines_of(lambda log: log.info("{x}", x=odd), write)) == 1
+
+
+def test_a_second_ctrl_c_is_not_news() -> None:
+    assert lines_of(lambda log: log.failure("", Failure(ReactorNotRunning()))) == []
 
 
 def test_objects_are_not_written_as_fields() -> None:

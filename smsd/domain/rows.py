@@ -22,13 +22,14 @@ class Told:
 
     ``right`` completes "must be …" where the type does not say it all; ``check`` judges each
     text of it. A ``secret`` may come from a file or a systemd credential too; ``show`` says how
-    much of it may be seen.
+    much of it may be seen. ``zero`` is what 0 means, where it is not just a number.
     """
 
     help: str
     metavar: str = "N"
     right: str = ""
     unit: str = ""
+    zero: str = ""
     secret: bool = False
     flag: bool = True
     check: Callable[[str], bool] | None = None
@@ -94,6 +95,8 @@ class Row(Struct, frozen=True):
             return "(none)"
         if self.repeatable:
             return " ".join(value)
+        if value == 0 and self.told.zero:
+            return f"0 ({self.told.zero})"
         plain = f"{value:g}" if isinstance(value, float) else str(value)
         return f"{self.told.show(plain)} {self.told.unit}".rstrip()
 

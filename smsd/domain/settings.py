@@ -112,15 +112,15 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 5
     max_connections_per_address: Annotated[
         Whole,
-        Told("How many connections one address may hold (0: no limit)", unit="connections"),
+        Told("How many connections one address may hold", unit="connections", zero="no limit"),
     ] = 0
     max_claims_per_hour: Annotated[
         Whole,
-        Told("How many orgs one address may claim in an hour (0: no limit)", unit="claims"),
+        Told("How many orgs one address may claim in an hour", unit="claims", zero="no limit"),
     ] = 0
     max_failures_per_minute: Annotated[
         Whole,
-        Told("How often one address may fail in a minute (0: no limit)", unit="failures"),
+        Told("How often one address may fail in a minute", unit="failures", zero="no limit"),
     ] = 0
     trusted_proxies: Annotated[
         tuple[str, ...],

@@ -320,3 +320,11 @@ def test_an_origin_is_written_as_a_browser_sends_it(text: str) -> None:
 )
 def test_what_no_browser_sends_is_no_origin(text: str) -> None:
     assert not is_origin(text)
+
+
+def test_a_value_is_shown_with_its_unit_and_a_zero_with_its_meaning() -> None:
+    assert TABLE["resume_grace"].shown(3.0) == "3 s"
+    assert TABLE["resume_grace"].shown(0.0) == "0 s"
+    assert TABLE["max_claims_per_hour"].shown(0) == "0 (no limit)"
+    assert TABLE["listen"].shown(("tcp:1", "tcp:2")) == "tcp:1 tcp:2"
+    assert TABLE["database"].shown(None) == "(none)"
