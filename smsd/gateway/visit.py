@@ -221,6 +221,11 @@ class Visit:
         self._leave_place(push)
         return True
 
+    @property
+    def awaits_results(self) -> bool:
+        """Whether the phone has tickets that it may still answer soon."""
+        return self._in_place > 0
+
     def unsettled(self) -> list[Pushed]:
         """What is known of the pushes that have no result; for the end of the visit."""
         return [

@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from msgspec import Struct
-
 from smsd.gateway.doorman import Caller, Doorman, Newcomer
 from smsd.gateway.inbox import Inbox
 from smsd.gateway.outbox import Outbox
@@ -32,12 +30,12 @@ class Upgrade(Protocol):
 @dataclass(frozen=True)
 class Services:
     """The gateway as its REST face knows it. ``missing`` lists what is not ready, in words;
-    ``sims`` answers with the fields of `smsd.rest.sims.Sims`."""
+    ``sims`` answers with the JSON of `smsd.rest.sims.Sims`."""
 
     doorman: Doorman
     inbox: Inbox
     outbox: Outbox
-    sims: Callable[[Caller], Awaitable[Struct]]
+    sims: Callable[[Caller], Awaitable[bytes]]
     missing: Callable[[], Awaitable[Sequence[str]]]
     upgrade: Upgrade
     path_secrets: PathSecrets = field(default_factory=PathSecrets)

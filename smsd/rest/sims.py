@@ -38,7 +38,7 @@ _SIM = {"slot": 0, "number": "+15550001111", "label": "SIM1", "carrier": "AT&T"}
         "known_sims": [{**_SIM, "last_seen": "2023-11-14T22:13:20.000Z"}],
     },
 )
-async def list_sims(services: Services, agent: Caller) -> Struct:
+async def list_sims(services: Services, agent: Caller) -> bytes:
     """List the SIMs of the org.
 
     `live_sims` are those of connected phones; `known_sims` every SIM that was ever reported,

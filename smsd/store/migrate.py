@@ -82,7 +82,7 @@ async def _apply_next(tx: Transaction, known: list[Migration]) -> int | None:
     await tx.run(_PATIENCE)
     await tx.run(_LOCK)
     await tx.run(_TABLE)
-    there = dict(await tx.run(_APPLIED))
+    there: dict[int, str] = dict(await tx.run(_APPLIED))
     _check(there, known)
     missing = next((m for m in known if m.version not in there), None)
     if missing is None:
