@@ -1,11 +1,13 @@
 """Keeps the phone on line and carries out what it decides.
 
-`Link` is the only place where the parts meet: the phone's rules (`smsd.handset.phone`), the line,
-the radio, the ledger's file, the screen. It decides nothing itself.
+`Link` is the only place where the parts meet: the phone's rules (`smsd.handset.phone`), the rules
+of coming back (`smsd.handset.returning`), the line, the radio, the ledger's file, the screen. It
+has no rules of its own.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from typing import Any, assert_never
@@ -51,7 +53,7 @@ class Link:
         self._dialling = Dialling(reactor, address, self._came)
         self._returning = Returning(parts.random)
         self._line: Line | None = None
-        self._switched_off = False
+        self._exit_code: int | None = None  # set when there will be no other visit
 
     def switch_on(self) -> Deferred[int]:
         """Fires with the program's exit code when there is no point in coming back."""
@@ -60,15 +62,16 @@ class Link:
 
     def switch_off(self) -> Deferred[Any] | None:
         """Says goodbye; the answer fires when the line is down."""
-        self._switched_off = True
+        self._exit_code = 0
         if self._line is None or not self._line.is_up:
             return None
         self._line.sendClose(1000, "switched off")
         return self._line.is_closed  # type: ignore[no-any-return]
 
     def give_up(self) -> None:
-        """There is no point in going on: the exit code is 1."""
-        self._clock.callLater(0, self._life.cancel)
+        """There is no point in going on: what is under way is broken off."""
+        self._exit_code = 1
+        self._clock.callLater(0, lambda: self._life.cancel())
 
     def typed(self, line: str) -> None:
         """The user typed a line: an SMS arrives."""
@@ -81,15 +84,11 @@ class Link:
         self._carry_out(self._parts.phone.heard(message))
 
     async def _stay_on_line(self) -> int:
-        try:
-            while not isinstance(next_step := self._returning.after(await self._visit()), Stop):
-                if self._switched_off:
-                    return 0
-                await self._pause(next_step)
-        except (CancelledError, ConnectingCancelledError):
-            return 1
-        self._screen.show(next_step.words)
-        return 1
+        while self._exit_code is None:
+            with suppress(CancelledError, ConnectingCancelledError):
+                end = await self._visit()
+                await self._follow(self._returning.after(end))
+        return self._exit_code
 
     async def _visit(self) -> End:
         """One connection, from dialling until it has ended."""
@@ -104,9 +103,16 @@ class Link:
             self._line = None
             self._parts.phone.line_lost()
 
-    async def _pause(self, again: Again) -> None:
-        self._screen.show(f"{again.words}; back in {again.seconds:.1f} s")
-        await deferLater(self._clock, again.seconds)
+    async def _follow(self, advice: Stop | Again) -> None:
+        if self._exit_code is not None:  # ended from this side, so no end to come back from
+            return
+        match advice:
+            case Stop(words):
+                self._screen.show(words)
+                self._exit_code = 1
+            case Again(words, seconds):
+                self._screen.show(f"{words}; back in {seconds:.1f} s")
+                await deferLater(self._clock, seconds)
 
     def _came(self, payload: bytes) -> None:
         try:
