@@ -97,13 +97,14 @@ class Cluster:
             "logging_collector": "off",
         }
 
-    def refuse_fixed_options(self) -> None:
+    def _refuse_fixed_options(self) -> None:
         """What the gateway relies on is not for a caller to set."""
         if wrong := sorted(self._fixed().keys() & self.options.keys()):
             raise PostgresUnusable(f"The private Postgres sets {', '.join(wrong)} itself.")
 
     async def make_or_check(self, run: Run) -> None:
         """See that a cluster is there which these binaries can serve."""
+        self._refuse_fixed_options()
         if not self._is_there():
             fresh = self._place_for_new()
             await run(self.account, self._initdb(fresh), b"")

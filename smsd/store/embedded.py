@@ -129,13 +129,16 @@ class PrivatePostgres:
             self.log.info("The private Postgres runs again")
 
     async def _revive(self, cluster: Cluster, pauses: Iterator[float]) -> Child:
-        """Its death was logged; what it says at each attempt is in the log as well."""
-        while True:
-            await deferLater(self._reactor, next(pauses))
+        """Try until it runs; only the first failure is told at a level that people read."""
+        tell = self.log.warn
+        for pause in pauses:
+            await deferLater(self._reactor, pause)
             try:
                 return await self._launch(cluster)
-            except PostgresUnusable:
-                continue
+            except (PostgresUnusable, OSError) as error:
+                tell("The private Postgres cannot start yet: {why}", why=str(error))
+                tell = self.log.debug
+        raise AssertionError("pauses have no end")
 
     async def _run(self, account: Account, argv: Sequence[str], stdin: bytes) -> None:
         child = self._spawn(account, argv, stdin)

@@ -48,21 +48,17 @@ def settle(
     wanted = wanted.resolve()
     if uid != 0:
         return Home(made_home(wanted, uid))
-    user = server_user or server_account(uid=uid)
+    user = keeper(wanted / CLUSTER) if occupied(wanted) else server_user or server_account(uid=uid)
     elsewhere = shared.resolve() / _name(wanted)
-    if occupied(elsewhere) and not occupied(wanted):
-        return Home(elsewhere, _notice(wanted, elsewhere, "is"))
-    user = keeper(wanted / CLUSTER) if occupied(wanted) else user
     closed = barrier(wanted, user)
-    if closed is None:
+    if closed is None and (occupied(wanted) or not occupied(elsewhere)):
         return Home(made_home(wanted, uid))
-    if occupied(wanted):
+    if closed and occupied(wanted):
         raise PostgresUnusable(unreachable(wanted, user, closed))
     made_home(elsewhere, uid)
-    if (closed_too := barrier(elsewhere, user)) is not None:
+    if not occupied(elsewhere) and (closed_too := barrier(elsewhere, user)):
         raise PostgresUnusable(unreachable(elsewhere, user, closed_too))
-    why = f"Postgres runs as {user.name} here, who may not enter {closed}"
-    return Home(elsewhere, _notice(wanted, elsewhere, f"({why}) is"))
+    return Home(elsewhere, _notice(wanted, elsewhere, user, closed))
 
 
 def made_home(path: Path, uid: int) -> Path:
@@ -91,8 +87,9 @@ def unreachable(path: Path, user: Account, closed: Path) -> str:
     )
 
 
-def _notice(wanted: Path, elsewhere: Path, how: str) -> str:
-    return f"The data of {wanted.parent} {how} in {elsewhere}, not in {wanted}."
+def _notice(wanted: Path, elsewhere: Path, user: Account, closed: Path | None) -> str:
+    why = f" (Postgres runs as {user.name} here, who may not enter {closed})" if closed else ""
+    return f"The data of {wanted.parent} is in {elsewhere}, not in {wanted}{why}."
 
 
 def _name(wanted: Path) -> str:

@@ -1,0 +1,346 @@
+"""The private Postgres from its first start to its last stop."""
+
+import itertools
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import psycopg2
+import pytest
+import pytest_twisted
+from clusters import (
+    DEADLINE,
+    HASTY,
+    ask,
+    environment_of,
+    filled,
+    heard,
+    new_home,
+    removed,
+    running,
+    server_pid,
+    sockets_of,
+    the_reactor,
+    wait_for_end,
+)
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+
+from smsd.store.account import keeper
+from smsd.store.directories import socket_directory
+from smsd.store.embedded import PostgresUnusable, PrivatePostgres, backoff
+from smsd.store.home import CLUSTER
+
+DEBIAN_15 = Path("/usr/lib/postgresql/15/bin")
+
+
+@pytest.fixture
+def home():
+    home = new_home()
+    yield home
+    removed(home)
+
+
+@pytest.fixture
+def sweep_tmp():
+    """Socket directories that tests made in /tmp."""
+    made = []
+    yield made
+    for sockets in set(made):
+        if sockets.parent == Path("/tmp"):
+            sockets.rmdir()
+
+
+def logged(text):
+    """Fires when a log line with this text has come (and not amid the code that wrote it)."""
+    seen = Deferred()
+
+    def observe(event):
+        if text in formatEvent(event):
+            globalLogPublisher.removeObserver(observe)
+            the_reactor().callLater(0, seen.callback, formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    return seen.addTimeout(DEADLINE, the_reactor())
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_new_home_gets_a_durable_cluster_that_only_its_user_can_reach(home):
+    async with running(home, options={}) as (_, conninfo):
+        for setting, value in {
+            "fsync": "on",
+            "full_page_writes": "on",
+            "synchronous_commit": "on",
+            "data_checksums": "on",
+            "server_encoding": "UTF8",
+            "timezone": "UTC",
+            "listen_addresses": "",
+            "unix_socket_permissions": "0700",
+            "jit": "off",
+        }.items():
+            assert ask(conninfo, f"SHOW {setting}") == value
+        assert ask(conninfo, "SELECT current_user || '@' || current_database()") == "smsd@smsd"
+        assert ask(conninfo, "SELECT upper('äöü é')") == "ÄÖÜ É"
+        for private in (home / CLUSTER, home / "run"):
+            assert private.stat().st_mode & 0o777 == 0o700
+            assert private.stat().st_uid == keeper(home / CLUSTER).uid != 0
+        assert sorted(each.name for each in home.iterdir()) == ["lock", CLUSTER, "run"]
+    assert list((home / "run").iterdir()) == []
+
+
+@pytest.mark.skipif(not DEBIAN_15.exists(), reason="needs Debian's PostgreSQL 15")
+@pytest_twisted.ensureDeferred
+async def test_another_major_version_serves_its_own_data_and_nobody_elses(home):
+    async with running(home, binaries=DEBIAN_15) as (_, conninfo):
+        assert ask(conninfo, "SHOW server_version_num").startswith("15")
+        assert ask(conninfo, "SELECT upper('äöü é')") == "ÄÖÜ É"
+        assert ask(conninfo, "SHOW data_checksums") == "on"
+    with pytest.raises(PostgresUnusable) as refused:
+        await PrivatePostgres(the_reactor(), home).start()
+    assert f"The data in {home / CLUSTER} is of PostgreSQL 15" in str(refused.value)
+    assert str(DEBIAN_15) in str(refused.value)
+    assert "pg_dump" in str(refused.value)
+
+
+@pytest_twisted.ensureDeferred
+async def test_data_of_a_version_that_is_nowhere_is_refused_with_what_to_install(home):
+    (await filled(home) / CLUSTER / "PG_VERSION").write_text("14\n")
+    with pytest.raises(PostgresUnusable, match="install PostgreSQL 14 and name its bin"):
+        await PrivatePostgres(the_reactor(), home).start()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_next_start_finds_the_data(home):
+    async with running(await filled(home)) as (_, conninfo):
+        ask(conninfo, "CREATE TABLE kept AS SELECT 7 AS n")
+    async with running(home) as (_, conninfo):
+        assert ask(conninfo, "SELECT n FROM kept") == 7
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_server_can_be_started_and_stopped_again_and_again(home):
+    server = PrivatePostgres(the_reactor(), await filled(home), options=HASTY)
+    await server.stop()
+    for _ in range(2):
+        ask(await server.start(), "SELECT 1")
+        await server.stop()
+    await server.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_caller_sets_options_but_not_those_that_keep_it_private(home):
+    async with running(await filled(home), options={**HASTY, "work_mem": "5MB"}) as (_, conninfo):
+        assert ask(conninfo, "SHOW work_mem") == "5MB"
+        assert ask(conninfo, "SHOW fsync") == "off"
+    for name in ("listen_addresses", "log_statement", "log_min_messages"):
+        with pytest.raises(PostgresUnusable, match=f"sets {name} itself"):
+            await PrivatePostgres(the_reactor(), home, options={name: "x"}).start()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_second_user_of_the_data_is_refused_until_the_first_has_stopped(home):
+    second = PrivatePostgres(the_reactor(), home, options=HASTY)
+    async with running(await filled(home)) as (_, conninfo):
+        with pytest.raises(PostgresUnusable, match=f"Another process uses {home}"):
+            await second.start()
+        assert ask(conninfo, "SELECT 1") == 1
+    await second.start()
+    await second.stop()
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_dies_is_started_again_and_the_lock_is_never_let_go(home):
+    async with running(await filled(home)) as (_, conninfo):
+        ask(conninfo, "CREATE TABLE kept AS SELECT 7 AS n")
+        ask(conninfo, "CHECKPOINT")
+        died, back = logged("ended by itself (signal 9)"), logged("runs again")
+        with heard() as events:
+            os.kill(server_pid(conninfo), signal.SIGKILL)
+            await died
+            with pytest.raises(PostgresUnusable, match="Another process"):
+                await PrivatePostgres(the_reactor(), home).start()
+            await back
+        assert ask(conninfo, "SELECT n FROM kept") == 7
+    assert [each["log_level"] for each in events].count(LogLevel.error) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_cannot_start_again_is_tried_until_it_can(home):
+    async with running(await filled(home)) as (_, conninfo):
+        needed, away = home / CLUSTER / "global", home / CLUSTER / "global.away"
+        with heard() as events:
+            pid = server_pid(conninfo)
+            needed.rename(away)
+            os.kill(pid, signal.SIGKILL)
+            for _ in range(2):
+                await logged("cannot start yet")
+            back = logged("runs again")
+            away.rename(needed)
+            await back
+        assert ask(conninfo, "SELECT 1") == 1
+    assert [each["log_level"] for each in events].count(LogLevel.error) == 1
+    cannot = [each for each in events if "cannot start yet" in formatEvent(each)]
+    assert [each["log_level"] for each in cannot[:2]] == [LogLevel.warn, LogLevel.debug]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_whose_data_is_gone_for_a_while_comes_back_with_it(home):
+    async with running(await filled(home)) as (_, conninfo):
+        pid = server_pid(conninfo)
+        (home / CLUSTER).rename(home / "away")
+        os.kill(pid, signal.SIGKILL)
+        await logged("cannot start yet")
+        back = logged("runs again")
+        (home / "away").rename(home / CLUSTER)
+        await back
+        assert ask(conninfo, "SELECT 1") == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_stop_while_it_waits_to_start_again_ends_the_waiting(home):
+    server = PrivatePostgres(the_reactor(), await filled(home), options=HASTY)
+    pid = server_pid(await server.start())
+    died = logged("ended by itself")
+    os.kill(pid, signal.SIGKILL)
+    await died
+    await server.stop()
+    async with running(home) as (_, conninfo):
+        assert ask(conninfo, "SELECT 1") == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_stop_while_it_starts_leaves_nothing_running_and_nothing_half_made(home):
+    server = PrivatePostgres(the_reactor(), home, options=HASTY)
+    starting = Deferred.fromCoroutine(server.start())
+    await server.stop()
+    with pytest.raises(CancelledError):
+        await starting
+    assert not (home / CLUSTER).exists()
+    async with running(home) as (_, conninfo):
+        assert ask(conninfo, "SELECT 1") == 1
+    assert sorted(each.name for each in home.iterdir()) == ["lock", CLUSTER, "run"]
+
+
+def test_pauses_grow_and_have_an_end():
+    pauses = list(itertools.islice(backoff(), 12))
+    assert pauses[:4] == [0.1, 0.2, 0.4, 0.8]
+    assert pauses[-1] == max(pauses) == 15.0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_refuses_its_settings_is_told_of_in_its_own_words(home):
+    with pytest.raises(PostgresUnusable, match=r"exit status 1.*invalid value.*shared_buffers"):
+        await PrivatePostgres(
+            the_reactor(), await filled(home), options={"shared_buffers": "lots"}
+        ).start()
+    async with running(home):  # and the lock was let go
+        pass
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_not_a_cluster_is_not_touched(home):
+    (home / CLUSTER).mkdir(mode=0o700)
+    shutil.chown(home / CLUSTER, keeper(home / "nothing").uid)
+    (home / CLUSTER / "thesis.txt").write_text("dear")
+    with pytest.raises(PostgresUnusable, match="is not a Postgres data directory"):
+        await PrivatePostgres(the_reactor(), home).start()
+    assert [each.name for each in (home / CLUSTER).iterdir()] == ["thesis.txt"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_environment_neither_misleads_the_server_nor_is_shown_to_it(home, monkeypatch):
+    monkeypatch.setenv("PGPORT", "1")
+    monkeypatch.setenv("PGDATA", "/nowhere")
+    monkeypatch.setenv("SMSD_DATABASE", "canary")
+    async with running(await filled(home)) as (_, conninfo):
+        environ = environment_of(conninfo)
+    assert b"canary" not in environ
+    assert b"PATH=" in environ
+
+
+@pytest.mark.parametrize("name", ["with a space", "a=b ümlaut %20", "a,b 'quoted\" \\"])
+@pytest_twisted.ensureDeferred
+async def test_any_name_of_a_directory_will_do(home, name, sweep_tmp):
+    inner = home / name
+    inner.mkdir(mode=0o711)
+    async with running(await filled(inner)) as (_, conninfo):
+        assert ask(conninfo, "SELECT 1") == 1
+        *_, sockets = sockets_of(conninfo)
+        sweep_tmp.append(sockets)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_path_too_long_for_a_socket_gets_a_private_one_in_tmp(home, sweep_tmp):
+    inner = home / ("long" * 20) / "var"
+    inner.mkdir(parents=True, mode=0o711)
+    inner.parent.chmod(0o711)
+    account = keeper(home / "nothing")
+    async with running(await filled(inner)) as (_, conninfo):
+        mode, owner, sockets = sockets_of(conninfo)
+        sweep_tmp.append(sockets)
+        assert sockets.parent == Path("/tmp")
+        assert sockets.name.startswith(f"smsd-{account.uid}-")
+        assert (mode, owner) == (0o700, account.uid)
+    async with running(inner) as (_, conninfo):  # its own directory from last time is no trap
+        assert ask(conninfo, "SHOW unix_socket_directories") == str(sockets)
+
+
+def test_the_longest_path_that_fits_is_used(home):
+    account = keeper(home / "nothing")
+    room = 107 - len(str(home / "x")) - len("/run/.s.PGSQL.5432")
+    for more, expected in ((0, "run"), (1, "smsd-")):
+        inner = home / ("x" * (room + 1 + more))
+        inner.mkdir()
+        assert socket_directory(inner, account, 5432, tmp=home).name.startswith(expected)
+
+
+def _link(place, home):
+    (home / "elsewhere").mkdir(mode=0o700)
+    place.symlink_to(home / "elsewhere")
+
+
+def _file(place, home):
+    place.write_text("")
+
+
+def _open_to_others(place, home):
+    place.mkdir()
+    place.chmod(0o755)
+
+
+@pytest.mark.parametrize(
+    ("trap", "sentence"),
+    [
+        (_link, "is not a directory"),
+        (_file, "is not a directory"),
+        (_open_to_others, "is open to others"),
+    ],
+)
+def test_a_trap_in_tmp_is_refused(home, trap, sentence):
+    account = keeper(home / "nothing")
+    inner = home / ("long" * 30)
+    (tmp := home / "tmp").mkdir()
+    place = socket_directory(inner, account, 5432, tmp=tmp)
+    place.rmdir()
+    trap(place, home)
+    if not place.is_symlink():
+        os.chown(place, account.uid, account.gid)
+    before = place.lstat()
+    with pytest.raises(PostgresUnusable, match=sentence):
+        socket_directory(inner, account, 5432, tmp=tmp)
+    assert place.lstat().st_mode == before.st_mode
+
+
+@pytest_twisted.ensureDeferred
+async def test_stop_ends_the_server_in_order_even_with_a_client_connected(home):
+    server = PrivatePostgres(the_reactor(), await filled(home), options=HASTY)
+    conninfo = await server.start()
+    client = psycopg2.connect(conninfo)
+    pid = server_pid(conninfo)
+    with heard() as events:
+        await server.stop()
+    client.close()
+    wait_for_end(pid, 0)
+    assert not (home / CLUSTER / "postmaster.pid").exists()
+    assert any("database system is shut down" in formatEvent(each) for each in events)
