@@ -112,7 +112,7 @@ def as_json(event: LogEvent) -> str:
 def _encoded(line: dict[str, object]) -> str:
     try:
         return msgspec.json.encode(line).decode()
-    except (UnicodeEncodeError, OverflowError):  # half a character, or an integer of any size
+    except UnicodeEncodeError:  # half a character
         return json.dumps(line)
 
 

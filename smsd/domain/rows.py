@@ -77,13 +77,13 @@ class Row(Struct, frozen=True):
     def read(self, raw: object) -> Any:
         """The value that ``raw`` stands for; raises ValueError where it stands for none.
 
-        A text, as the environment has it, is read by the type; a list is split at spaces.
+        A text, which is all that the environment has, is read by the type; a list of them is
+        split at spaces.
         """
-        loose = isinstance(raw, str)
         if isinstance(raw, str) and self.repeatable:
             raw = raw.split()
         try:
-            value = msgspec.convert(raw, self.kind, strict=not loose, dec_hook=_path)
+            value = msgspec.convert(raw, self.kind, strict=False, dec_hook=_path)
         except (msgspec.MsgspecError, OverflowError) as error:
             raise ValueError(self.right) from error
         self._judge(value)
