@@ -69,6 +69,8 @@ async def upgrade(services: Services, cors: Cors, request: Request) -> None:
     )
     if waiting is not None:
         await waiting
+    if not (request.finished or request.gone):
+        raise RuntimeError("the connection was not handed over")
 
 
 async def _admitted(

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from msgspec import Struct
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.task import Clock
@@ -94,8 +95,12 @@ class Notes:
     async def missing(self) -> list[str]:
         return self.lacking
 
-    def upgrade(self, request: Any, who: Any, *, device_id: str | None, ledger: bool) -> None:
+    def upgrade(
+        self, request: Any, who: Any, *, device_id: str | None, ledger: bool
+    ) -> Deferred[None]:
+        """Takes its time: the test hands the request over."""
         self.upgraded.append((request, who, device_id, ledger))
+        return Deferred()
 
     def services(self) -> Services:
         gateway: Any = self
@@ -105,7 +110,7 @@ class Notes:
             outbox=gateway,
             sims=self.sims,
             missing=self.missing,
-            upgrade=self.upgrade,
+            upgrade=lambda *who, **options: self.upgrade(*who, **options),
         )
 
 
@@ -207,6 +212,9 @@ class Browser:
     def wire(self) -> Wire:
         return Wire(self.site, Socket(peerAddress=IPv4Address("TCP", self.peer, 40000)))
 
+    def raw(self, method: str, path: str, **how: Any) -> bytes:
+        return request(method, path, **how)
+
     def ask(
         self, method: str, path: str, *, json: Any = None, body: bytes = b"", **headers: str
     ) -> Answer:
@@ -225,7 +233,7 @@ def request(
     if body:
         fields["Content-Length"] = str(len(body))
     head = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in fields.items())]
-    return "\r\n".join([*head, "", ""]).encode() + body
+    return "\r\n".join([*head, "", ""]).encode("latin-1") + body
 
 
 @pytest.fixture(autouse=True)
