@@ -18,14 +18,15 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from smsd.store.database import Database
-from smsd.store.embedded import PrivatePostgres
-from smsd.store.migrate import migrate
-from smsd.store.statements import Statement
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, LogLevel, globalLogPublisher
+
+from smsd.store.database import Database
+from smsd.store.embedded import PrivatePostgres
+from smsd.store.migrate import migrate
+from smsd.store.statements import Statement
 
 TEMPLATE = "template_smsd"
 
