@@ -148,8 +148,8 @@ class Smsd(MultiService):
         stack.callback(site.retire)
         self._listening = True
         self._database = database
-        self._announce(welcome(urls, home, notice))
         self._log.info("listening on {where}", where=", ".join(urls) or "no TCP port")
+        self._announce(welcome(urls, home, notice))
 
     _listening = False
     _database: Database
