@@ -7,10 +7,11 @@ import io
 import json as json_
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from msgspec import Struct
+from twisted.internet import reactor
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
@@ -204,13 +205,16 @@ def _parsed(raw: bytes, method: str) -> tuple[Answer, bytes]:
 
 @dataclass
 class Browser:
-    """Asks one thing on a connection of its own."""
+    """Asks one thing on a connection of its own. The test's end hangs up all of them."""
 
     site: Site
     peer: str = "203.0.113.7"
+    wires: list[Wire] = field(default_factory=list)
 
     def wire(self) -> Wire:
-        return Wire(self.site, Socket(peerAddress=IPv4Address("TCP", self.peer, 40000)))
+        socket = Socket(peerAddress=IPv4Address("TCP", self.peer, 40000))
+        self.wires.append(Wire(self.site, socket))
+        return self.wires[-1]
 
     def raw(self, method: str, path: str, **how: Any) -> bytes:
         return request(method, path, **how)
@@ -237,23 +241,14 @@ def request(
 
 
 @pytest.fixture(autouse=True)
-def log() -> Iterator[list[Any]]:
-    """All that is logged. What is an error must be taken out by the test that expected it."""
+def log(logged_failures: list[Any]) -> Iterator[list[Any]]:
+    """All that is logged. An error that a test expected it must take out."""
     events: list[Any] = []
     globalLogPublisher.addObserver(events.append)
     yield events
     globalLogPublisher.removeObserver(events.append)
-    worst = [one for one in events if one["log_level"] >= LogLevel.error]
-    assert not worst, worst
-
-
-@pytest.fixture
-def clock() -> Iterator[Clock]:
-    clock = Clock()
-    yield clock
-    assert clock.getDelayedCalls() == [] or all(
-        "_sweep" in repr(call) for call in clock.getDelayedCalls()
-    )
+    logged_failures[:] = [event for event in logged_failures if event in events]
+    assert [event for event in events if event["log_level"] >= LogLevel.error] == []
 
 
 @pytest.fixture
@@ -272,10 +267,19 @@ def site(api: Api, clock: Clock) -> Site:
 
 
 @pytest.fixture
-def browser(site: Site) -> Browser:
-    return Browser(site)
+def browser(site: Site) -> Iterator[Browser]:
+    browser = Browser(site)
+    yield browser
+    for wire in browser.wires:
+        wire.socket.lost()
 
 
 @pytest.fixture
 def wire(browser: Browser) -> Wire:
     return browser.wire()
+
+
+@pytest.fixture
+def real_site(api: Api) -> Site:
+    """The site on the real reactor, for real sockets."""
+    return Site(api, cast(Any, reactor))
