@@ -27,7 +27,7 @@ class SessionRow(Struct, frozen=True, omit_defaults=True):
 
     org_id: str
     session_id: str
-    phone_id: str = "?"
+    phone_id: str | None = None
     sims: list[SimRow] | None = None
 
 
