@@ -21,7 +21,10 @@ LOCAL = "unix"
 
 def client_address(peer: IAddress, forwarded: Sequence[bytes], proxies: Sequence[Network]) -> str:
     """The address to hold responsible: the nearest one that is not a trusted proxy."""
-    nearest = _ip(getattr(peer, "host", None))
+    host: str | None = getattr(peer, "host", None)
+    if host and not proxies and ":" not in host:  # by far the most, and said as it should be
+        return host
+    nearest = _ip(host)
     if nearest is None:
         return LOCAL
     for hop in reversed(b",".join(forwarded).split(b",")):
@@ -32,6 +35,12 @@ def client_address(peer: IAddress, forwarded: Sequence[bytes], proxies: Sequence
             break
         nearest = said
     return str(nearest)
+
+
+def is_trusted(peer: IAddress, proxies: Sequence[Network]) -> bool:
+    """Whether the peer is a proxy that the operator named."""
+    ip = _ip(getattr(peer, "host", None))
+    return ip is not None and any(ip in network for network in proxies)
 
 
 def _ip(text: str | None) -> _Ip | None:

@@ -1,9 +1,8 @@
 """One HTTP connection, and the site that accepts them: limits, deadlines, the hand-over.
 
-Twisted's parser does the reading. Here is what it lets through and the contract does not:
-bodies and heads without a limit, clients that never finish, heads that two parsers may read
-differently (RFC 9112). Every refusal is a `Problem` raised through the parser and answered in one
-place. Nothing about a request is ever logged.
+Twisted's parser does the reading. What it lets through and the contract does not (large or odd
+heads, bodies without end, clients that never finish) is refused here: every refusal is a `Problem`
+raised through the parser and answered in one place. Nothing about a request is ever logged.
 """
 
 # mypy: allow-untyped-calls, allow-any-generics
@@ -25,7 +24,9 @@ from twisted.web.resource import IResource
 from smsd.domain.errors import BadRequest, Problem, TooSlow
 from smsd.rest import problems
 from smsd.rest.address import Network
+from smsd.rest.crowd import Crowd
 from smsd.rest.deadlines import Deadlines
+from smsd.rest.head import HEAD_LIMIT, LINE_LIMIT, LargeHead, LongPath, Weight, doubt
 from smsd.rest.reply import STANDARD
 from smsd.rest.request import Request
 
@@ -33,20 +34,6 @@ from smsd.rest.request import Request
 HEAD_WITHIN, WHOLE_WITHIN, IDLE_FOR = 10.0, 20.0, 75.0
 #: How long a refused client may go on sending before it is cut, and a closed one may dawdle.
 LINGER, CLOSE_WITHIN = 2.0, 15.0
-
-LINE_LIMIT, HEAD_LIMIT, HEADER_LINES = 8 * 1024, 16 * 1024, 64
-
-
-class LongPath(Problem):
-    """The path is over 8 KiB."""
-
-    slug, title, status = "long_path", "URI too long", 414
-
-
-class LargeHead(Problem):
-    """The head is too large: at most 64 headers, 8 KiB each and 16 KiB together."""
-
-    slug, title, status = "large_head", "Request header fields too large", 431
 
 
 class Channel(HTTPChannel):
@@ -57,18 +44,21 @@ class Channel(HTTPChannel):
     site: Site
     transport: Any
 
+    #: Why this connection is refused before a word was said, if it is.
+    unwelcome: Problem | None = None
     #: When something must have happened; the phases of a connection only move this.
     due = math.inf
     #: When the first byte of the present request came, None between requests.
     _since: float | None = None
     _closing = False
-    _lines = 0
-    _weight = 0
 
     def connectionMade(self) -> None:
         super().connectionMade()
+        self._weight = Weight()
         self.due = self.site.deadlines.now() + IDLE_FOR
         self.site.deadlines.watch(self)
+        if self.unwelcome is not None:
+            self.refuse(self.unwelcome)
 
     def dataReceived(self, data: bytes) -> None:
         if self._closing:
@@ -89,34 +79,17 @@ class Channel(HTTPChannel):
     def lineReceived(self, line: bytes) -> None:
         self._begin()
         if self.requests and line:
-            self._weigh(line)
+            self._weight.add(line)
         super().lineReceived(line)
-
-    def _weigh(self, line: bytes) -> None:
-        if line[:1] in (b" ", b"\t"):
-            raise BadRequest("A header must not be folded over several lines.")
-        self._lines += 1
-        self._weight += len(line)
-        if self._lines > HEADER_LINES or self._weight > HEAD_LIMIT:
-            raise LargeHead
 
     def lineLengthExceeded(self, line: bytes) -> None:
         raise LargeHead if self.requests else LongPath
 
     def allHeadersReceived(self) -> None:
-        self._lines = self._weight = 0
+        self._weight = Weight()
         self.due += WHOLE_WITHIN - HEAD_WITHIN
-        self._doubt(self.requests[-1])
+        doubt(self.requests[-1], self._version)
         super().allHeadersReceived()
-
-    def _doubt(self, request: Request) -> None:
-        """Refuse what a proxy before us may have understood differently."""
-        hosts = request.requestHeaders.getRawHeaders(b"Host") or []
-        if len(hosts) > 1 or (not hosts and self._version == b"HTTP/1.1"):
-            raise BadRequest("Send exactly one Host header.")
-        coding = request.requestHeaders.getRawHeaders(b"Transfer-Encoding") or []
-        if coding and ([c.lower() for c in coding] != [b"chunked"] or self._version != b"HTTP/1.1"):
-            raise BadRequest("The only Transfer-Encoding is chunked, once, in HTTP/1.1.")
 
     def checkPersistence(self, request: Request, version: bytes) -> bool:
         lasting = bool(super().checkPersistence(request, version)) and not self.site.retired
@@ -145,7 +118,7 @@ class Channel(HTTPChannel):
         """Answer what will not be read to its end, and close in such a way that the answer
         arrives: a socket closed on unread bytes resets the connection, answer and all."""
         self._closing = True
-        self.clearLineBuffer()
+        self.clearLineBuffer()  # what was read so far may be large, and nobody wants it now
         self.requests.clear()
         reply = problems.told(problem)
         fields = {**reply.fields(), **STANDARD, "Connection": "close"}
@@ -198,13 +171,27 @@ class Site(server.Site):
     noisy = False
 
     def __init__(
-        self, resource: IResource, reactor: IReactorTime, proxies: Sequence[Network] = ()
+        self,
+        resource: IResource,
+        reactor: IReactorTime,
+        proxies: Sequence[Network] = (),
+        most_per_address: int = 0,
     ) -> None:
         # The channel keeps its own deadlines, so Twisted's idle time-out is off.
         super().__init__(resource, reactor=reactor, timeout=None)
         self.deadlines: Deadlines[Channel] = Deadlines(reactor)
         self.proxies = proxies
         self.retired = False
+        self._crowd = Crowd(most_per_address, proxies)
+
+    def buildProtocol(self, addr: Any) -> Any:
+        channel: Channel = super().buildProtocol(addr)
+        try:
+            self._crowd.check(addr)
+        except Problem as problem:
+            channel.unwelcome = problem
+            return channel
+        return self._crowd.counted(channel, addr)
 
     def acceptableProtocols(self) -> list[bytes]:
         return [b"http/1.1"]

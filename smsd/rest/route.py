@@ -65,11 +65,12 @@ class Route:
         path: Mapping[str, str],
         letter: Letter[Identified] | None,
     ) -> Caller | Newcomer:
+        claims = self.identity is Identity.CLAIMS
         caller = await services.doorman.recognise(
             credentials(request, path, letter),
             request.address,
-            claim=self.identity is Identity.CLAIMS,
-            claim_token=claim_token(request, {}, letter),
+            claim=claims,
+            claim_token=claim_token(request, {}, letter) if claims else None,
         )
         if "secret_key" in path:
             services.path_secrets.seen(caller.org_id)

@@ -154,9 +154,9 @@ class Wire:
 
     def __init__(self, site: Site, socket: Socket) -> None:
         self.socket = socket
-        self.channel: Any = site.buildProtocol(None)
-        socket.protocol = self.channel
-        self.channel.makeConnection(socket)
+        socket.protocol = site.buildProtocol(cast(Any, socket.getPeer()))
+        self.channel: Any = getattr(socket.protocol, "wrappedProtocol", socket.protocol)
+        socket.protocol.makeConnection(socket)
 
     def send(self, *chunks: bytes) -> None:
         for chunk in chunks:
