@@ -32,8 +32,16 @@ _ABOUT = (
     "into the header X-Secret-Key."
 )
 _SECRET: Json = {"type": "string", "minLength": SECRET_LENGTH[0], "maxLength": SECRET_LENGTH[1]}
+_ORG: Json = {"type": "string", "pattern": ORG_ID}
+#: In a body both may be left out where a header or the path says them.
+_IN_BODY: Json = {
+    "properties": {
+        "org_id": {"anyOf": [_ORG, {"type": "null"}]},
+        "secret_key": {"anyOf": [_SECRET, {"type": "null"}]},
+    }
+}
 _PLACES: Json = {
-    "org_id": {"description": "The OrgId.", "schema": {"type": "string", "pattern": ORG_ID}},
+    "org_id": {"description": "The OrgId.", "schema": _ORG},
     "secret_key": {
         "description": "The SecretKey. Percent-encoded, so that even / may be part of it; but "
         "proxies log paths, so the header is the better place.",
@@ -160,9 +168,8 @@ def _operation(each: Route, path: str, schemas: _Schemas) -> Json:
 
 
 def _request_body(body: Any, schemas: _Schemas) -> Json:
-    schema = schemas.of(body.kind)
-    if body.rule:
-        schema = {"allOf": [schema, body.rule]}
+    rules = [rule for rule in (schemas.of(body.kind), _IN_BODY, body.rule) if rule]
+    schema = {"allOf": rules}
     return {"required": True, "content": {JSON: {"schema": schema, "example": body.example}}}
 
 
@@ -196,6 +203,14 @@ def _problem(status: int) -> Json:
 _OTHERWISE: Json = {"default": {**_problem(400), "description": "Any other problem"}}
 
 
+#: What a phone may say in the URL beside who it is.
+_PHONE: Json = {
+    "device_id": {"type": "string", "minLength": 1, "maxLength": 64},
+    "ledger": {"type": "string", "enum": ["1", "true"]},
+    "claim_token": {"type": "string"},
+}
+
+
 def _websocket() -> Json:
     return {
         "operationId": "connect_phone",
@@ -203,8 +218,8 @@ def _websocket() -> Json:
         "description": "With OrgId and SecretKey in the query or the headers, or with neither "
         "and then an `auth` frame.",
         "parameters": [
-            {"name": name, "in": "query", "schema": {"type": "string"}}
-            for name in ("org_id", "secret_key", "device_id", "ledger", "claim_token")
+            {"name": name, "in": "query", "schema": schema}
+            for name, schema in {**_PHONE, "org_id": _ORG, "secret_key": _SECRET}.items()
         ],
         "security": [{"SecretKey": []}, {}],
         "responses": {

@@ -52,11 +52,15 @@ _SENT = {
 }
 
 
+#: Without X-Org-Id, the body is the only place where the OrgId can be.
+_NAMED = {"required": ["org_id"], "properties": {"org_id": {"type": "string"}}}
+
+
 @route(
     "POST",
     "/webhook",
     identity=Identity.CLAIMS,
-    body=Body(Delivery, lenient=True, example=_SENT),
+    body=Body(Delivery, lenient=True, example=_SENT, rule=_NAMED),
     answer=Stored,
     example={"ok": True, "org_id": "myorg", "stored": 1},
 )

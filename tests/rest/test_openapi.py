@@ -140,14 +140,17 @@ SENT: list[Any] = [
     {"to": "+155", "body": "x", "secret_key": None},
 ]
 STORED: list[Any] = [
-    {},
-    {"messages": []},
-    {"messages": [{"address": "1", "body": "x"}]},
-    {"messages": [{"address": None, "body": None, "date": "x", "id": 5}]},
-    {"messages": [{"address": "1"}]},
-    {"messages": [{"address": "1", "body": "x", "date": []}]},
-    {"messages": [{"address": "1" * 257, "body": "x"}]},
-    {"messages": {}},
+    {"org_id": "myorg", **body}
+    for body in (
+        {},
+        {"messages": []},
+        {"messages": [{"address": "1", "body": "x"}]},
+        {"messages": [{"address": None, "body": None, "date": "x", "id": 5}]},
+        {"messages": [{"address": "1"}]},
+        {"messages": [{"address": "1", "body": "x", "date": []}]},
+        {"messages": [{"address": "1" * 257, "body": "x"}]},
+        {"messages": {}},
+    )
 ]
 
 
