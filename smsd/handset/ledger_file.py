@@ -55,19 +55,25 @@ class LedgerFile:
     def __init__(self, path: str, now: int) -> None:
         """``now`` is in Unix milliseconds; raises `LedgerProblem`."""
         self._path = os.path.realpath(path)
+        self._torn: LedgerProblem | None = None
         try:
             self.ledger, self._file = _opened(self._path, now)
         except OSError as error:
             raise LedgerProblem(f"The ledger {path} cannot be used: {error.strerror}.") from None
 
     def write_down(self, entry: Entry) -> None:
-        """Returns when the entry is on the disk; raises `LedgerProblem` where it cannot be."""
+        """Returns when the entry is on the disk; raises `LedgerProblem` where it cannot be.
+
+        After the first failure always: an entry behind a torn line would damage the file.
+        """
+        if self._torn is not None:
+            raise self._torn
         try:
             _write(self._file, [entry])
         except OSError as error:
-            raise LedgerProblem(
-                f"The ledger {self._path} cannot be written: {error.strerror}."
-            ) from None
+            words = f"The ledger {self._path} cannot be written: {error.strerror}."
+            self._torn = LedgerProblem(words)
+            raise self._torn from None
 
     def close(self) -> None:
         os.close(self._file)

@@ -115,6 +115,8 @@ class Link:
                 await deferLater(self._clock, seconds)
 
     def _came(self, payload: bytes) -> None:
+        if self._exit_code is not None:  # a ticket not taken now will be pushed again
+            return
         try:
             frame = decode_from_gateway(payload)
         except BadFrame as problem:  # a newer gateway may say things that we need not know

@@ -118,9 +118,12 @@ def test_old_lines_go_at_the_next_start_and_no_other_file_is_left(path: Path) ->
 
 
 def test_what_a_crash_left_of_a_new_file_is_in_nobodys_way(path: Path) -> None:
-    path.with_name("ledger.new").write_bytes(b"half a li")
+    left = path.with_name("ledger.new")
+    left.write_bytes(b"half a li")
+    left.chmod(0o644)
     with opened(path) as file:
         file.write_down(OWNER)
+        assert path.stat().st_mode & 0o777 == 0o600
     with opened(path) as file:
         assert file.ledger.owner == OWNER
 
@@ -145,6 +148,16 @@ def test_a_full_disk_is_told_and_costs_no_line_that_was_written(path: Path) -> N
         file.write_down(Taken("ab", 5, 1))
         with full_disk(at=60), pytest.raises(LedgerProblem, match="cannot be written"):
             file.write_down(Taken("cd", 6, 1))
+        assert path.stat().st_size == 60
     with opened(path) as file:
         assert file.ledger.line("ab") is not None
         assert file.ledger.line("cd") is None
+
+
+def test_nothing_is_written_behind_a_torn_line(path: Path) -> None:
+    with opened(path) as file:
+        with full_disk(at=10), pytest.raises(LedgerProblem):
+            file.write_down(Taken("ab", 5, 1))
+        with pytest.raises(LedgerProblem, match="cannot be written"):
+            file.write_down(Taken("cd", 6, 1))
+        assert path.stat().st_size == 10

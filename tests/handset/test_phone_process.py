@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import resource
 import signal
 import subprocess
@@ -152,6 +153,11 @@ class PhoneProcess:
                 pytest.fail(f"{words!r} is not in {seen}")
             if words in seen[-1]:
                 return seen[-1]
+
+    def everything_else(self) -> str:
+        """What was shown and not yet looked at, when the program has ended."""
+        self._reader.join(PATIENCE)
+        return "".join(self._lines.queue)
 
     def type(self, line: str) -> None:
         assert self._process.stdin is not None
@@ -312,6 +318,7 @@ def test_ctrl_c_closes_the_line_in_order(gateway: Gateway, started: Any) -> None
     assert call.goodbye() == 1000
     assert phone.exit_code() == 0
     assert phone.complaint() == ""
+    assert "back in" not in phone.everything_else()
 
 
 def test_a_ledger_phone_sends_a_ticket_once_though_it_was_killed_and_asked_again(
@@ -321,7 +328,9 @@ def test_a_ledger_phone_sends_a_ticket_once_though_it_was_killed_and_asked_again
     phone = started(*ledger, "--delay", "600")
     first = gateway.next_call()
     assert first.query["ledger"] == ["1"]
+    assert len(first.query["device_id"][0]) == 16
     sims = first.greet()
+    assert re.fullmatch(r"\+1555010[0-9]{4}", sims["sims"][0]["number"])
     first.push(5, ref="ab", attempt=1)
     phone.shows("send_sms 5")
     phone.type("+15550100003 hello")
@@ -377,6 +386,36 @@ def test_a_phone_whose_screen_is_gone_ends_quietly() -> None:
             phone.kill()
             phone.wait(PATIENCE)
         assert phone.stderr.read() == b""
+
+
+def test_a_phone_that_was_told_who_it_is_stays_so_with_a_ledger(
+    gateway: Gateway, started: Any, tmp_path: Path
+) -> None:
+    ledger = ["--ledger", str(tmp_path / "ledger")]
+    phone = started(*ledger, "--number", "+15550100001", "--device-id", "mine")
+    gateway.next_call()
+    phone.kill(signal.SIGKILL)
+    phone.exit_code()
+    started(*ledger)
+    call = gateway.next_call()
+    assert call.query["device_id"] == ["mine"]
+    assert call.greet()["sims"][0]["number"] == "+15550100001"
+
+
+def test_an_sms_typed_while_the_line_is_down_is_kept_until_it_is_up(
+    gateway: Gateway, started: Any
+) -> None:
+    phone = started()
+    first = gateway.next_call()
+    first.greet()
+    gateway.refusals.append((503, {"Retry-After": "2"}))
+    first.close(1001, "going away")
+    phone.shows("refused: 503 Refused; back in")
+    phone.type("+15550100003 hello")
+    phone.shows("not connected: this SMS is kept until the gateway has stored it")
+    second = gateway.next_call()
+    second.greet()
+    assert second.hear()["message"]["body"] == "hello"
 
 
 def test_a_ledger_that_is_in_use_or_anothers_is_refused(
