@@ -139,7 +139,12 @@ class Smsd(MultiService):
         stack.callback(parts.node.release)
         await parts.begin()
         stack.push_async_callback(parts.end)
-        site = Site(parts.api(self._missing), reactor, settings.proxies)
+        site = Site(
+            parts.api(self._missing),
+            reactor,
+            settings.proxies,
+            settings.max_connections_per_address,
+        )
         urls = []
         for endpoint in settings.endpoints:
             port = await serverFromString(reactor, endpoint).listen(site)
