@@ -36,65 +36,73 @@ class Known:
         return same(seal, self.hmac) and current
 
 
+@dataclass(slots=True)
+class _Page:
+    """What is known of one org, by address, and who waits for an answer about which address."""
+
+    known: dict[str, Known] = field(default_factory=dict)
+    asking: dict[str, list[Deferred[Known | None]]] = field(default_factory=dict)
+
+
 class Acquaintance:
-    """Asks once for all who want to know the same, and remembers the answer for a second."""
+    """Asks once for all who want to know the same, and remembers the answer for a second.
+
+    When something has changed about an org its page is torn out: an answer that was asked for
+    before still reaches those who waited for it, but nobody who asks later.
+    """
 
     def __init__(self, database: Database, clock: Callable[[], float]) -> None:
         self._database = database
         self._clock = clock
-        self._known: dict[str, dict[str, Known]] = {}
-        self._asking: dict[tuple[str, str], list[Deferred[Known | None]]] = {}
+        self._pages: dict[str, _Page] = {}
 
     async def of(self, org_id: str, address: str) -> Known | None:
         """What is known, at most a second old; None where there is no such org."""
-        known = self._known.get(org_id, {}).get(address)
+        page = self._pages.setdefault(org_id, _Page())
+        known = page.known.get(address)
         if known is not None and known.until > self._clock():
             return known
-        return await self._ask(org_id, address)
+        if address in page.asking:
+            answer: Deferred[Known | None] = Deferred()
+            page.asking[address].append(answer)
+            return await answer
+        return await self._ask(page, org_id, address)
 
     async def refresh(self, org_id: str, address: str, known: Known) -> None:
         """Note in the database, at most hourly, that the address is in good standing."""
         if not known.right_lately and known.hmac is not None:
-            self._remember(org_id, address, None)
+            if page := self._pages.get(org_id):
+                page.known.pop(address, None)
             await orgs.know(self._database, org_id, address, known.hmac)
 
     def forget(self, org_id: str) -> None:
         """Something has changed about this org."""
-        self._known.pop(org_id, None)
+        self._pages.pop(org_id, None)
 
     def prune(self) -> None:
         """Forget what is out of date."""
         now = self._clock()
-        for org_id, addresses in list(self._known.items()):
-            if all(known.until <= now for known in addresses.values()):
-                del self._known[org_id]
+        for org_id, page in list(self._pages.items()):
+            if not page.asking and all(known.until <= now for known in page.known.values()):
+                del self._pages[org_id]
 
-    async def _ask(self, org_id: str, address: str) -> Known | None:
-        place = (org_id, address)
-        if place in self._asking:
-            answer: Deferred[Known | None] = Deferred()
-            self._asking[place].append(answer)
-            return await answer
-        waiting: list[Deferred[Known | None]] = []
-        self._asking[place] = waiting
+    async def _ask(self, page: _Page, org_id: str, address: str) -> Known | None:
+        page.asking[address] = []
         try:
-            known = await self._look_up(org_id, address)
+            known = await self._look_up(page, org_id, address)
         except Exception:
             failure = Failure()
-            del self._asking[place]
-            for answer in waiting:
+            for answer in page.asking.pop(address):
                 answer.errback(failure)
             raise
-        del self._asking[place]
-        for answer in waiting:
+        for answer in page.asking.pop(address):
             answer.callback(known)
         return known
 
-    async def _look_up(self, org_id: str, address: str) -> Known | None:
-        before = self._known.setdefault(org_id, {})
+    async def _look_up(self, page: _Page, org_id: str, address: str) -> Known | None:
         recalled = await orgs.recall(self._database, org_id, address)
         if recalled is None:
-            self.forget(org_id)
+            self._put_away(org_id, page)
             return None
         known = Known(
             recalled.verifiers,
@@ -103,14 +111,11 @@ class Acquaintance:
             recalled.locked_for,
             self._clock() + GOOD_FOR,
         )
-        # What was asked before something changed is not remembered after it.
-        if self._known.get(org_id) is before:
-            self._remember(org_id, address, known)
+        if len(page.known) < MOST:
+            page.known[address] = known
         return known
 
-    def _remember(self, org_id: str, address: str, known: Known | None) -> None:
-        addresses = self._known.setdefault(org_id, {})
-        if known is None:
-            addresses.pop(address, None)
-        elif len(addresses) < MOST:
-            addresses[address] = known
+    def _put_away(self, org_id: str, page: _Page) -> None:
+        """No page is kept for an org that does not exist."""
+        if self._pages.get(org_id) is page:
+            del self._pages[org_id]

@@ -9,7 +9,6 @@ beat the count.
 from __future__ import annotations
 
 import hmac
-import ipaddress
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -23,8 +22,10 @@ from smsd.domain.pepper import Pepper, same
 from smsd.gateway.acquaintance import Acquaintance
 from smsd.gateway.hashing import Hashing
 from smsd.gateway.limits import Limit
+from smsd.gateway.neighbourhood import neighbourhood
 from smsd.store import orgs
 from smsd.store.database import Database, Transaction
+from smsd.store.trouble import DataRefused
 
 WAITING = 100
 
@@ -112,10 +113,13 @@ class Doorman:
             if refusal := self._unclaimable(credentials, claim, claim_token):
                 raise refusal
             return Newcomer(credentials, address)
-        if known.vouches_for(seal):
-            await self._acquaintance.refresh(org_id, address, known)
-            return Caller(org_id)
-        return await self._attempt(org_id, secret, seal, address)
+        try:
+            if known.vouches_for(seal):
+                await self._acquaintance.refresh(org_id, address, known)
+                return Caller(org_id)
+            return await self._attempt(org_id, secret, seal, address)
+        except DataRefused:  # the org was deleted since we looked
+            raise Unauthorised() from None
 
     async def claim(
         self,
@@ -127,7 +131,30 @@ class Doorman:
         The second value says whether it was this call that created it; if not, somebody else was
         first, the newcomer was checked against the winner's secret, and ``first`` was not done.
         """
-        self._claimed.check(newcomer.address)
+        self._claimed.count(newcomer.address)
+        won = False
+        try:
+            won = await self._create(newcomer, first)
+        finally:
+            if not won:
+                self._claimed.take_back(newcomer.address)
+        self._acquaintance.forget(newcomer.org_id)
+        if won:
+            self._log.info("org {org} was claimed", org=newcomer.org_id)
+            return Caller(newcomer.org_id), True
+        caller = await self.recognise(newcomer.credentials, newcomer.address)
+        assert isinstance(caller, Caller)
+        return caller, False
+
+    def prune(self) -> None:
+        """Forget what no longer counts."""
+        self._failures.prune()
+        self._claimed.prune()
+        self._acquaintance.prune()
+
+    async def _create(
+        self, newcomer: Newcomer, first: Callable[[Transaction], Awaitable[object]] | None
+    ) -> bool:
         org_id, secret = newcomer.org_id, newcomer.credentials.secret or ""
         org = orgs.NewOrg(
             org_id=org_id,
@@ -143,21 +170,7 @@ class Doorman:
                 await first(tx)
             return won
 
-        won = await self._database.transaction("claim org", create)
-        self._acquaintance.forget(org_id)
-        if won:
-            self._claimed.count(newcomer.address)
-            self._log.info("org {org} was claimed", org=org_id)
-            return Caller(org_id), True
-        caller = await self.recognise(newcomer.credentials, newcomer.address)
-        assert isinstance(caller, Caller)
-        return caller, False
-
-    def prune(self) -> None:
-        """Forget what no longer counts."""
-        self._failures.prune()
-        self._claimed.prune()
-        self._acquaintance.prune()
+        return await self._database.transaction("claim org", create)
 
     def _unclaimable(
         self, credentials: Credentials, claim: bool, token: str | None
@@ -188,28 +201,34 @@ class Doorman:
             return Caller(org_id)
         if known.locked_for:
             raise Locked(retry_after=known.locked_for)
+        self._failures.count(address)
+        wrong = False
         try:
-            return await self._reserve_and_verify(org_id, secret, seal, address)
+            wrong = not await self._reserve_and_verify(org_id, secret, seal, address)
         finally:
             self._acquaintance.forget(org_id)
+            if not wrong:
+                self._failures.take_back(address)
+        if wrong:
+            raise Unauthorised()
+        return Caller(org_id)
 
     async def _reserve_and_verify(
         self, org_id: str, secret: str, seal: bytes, address: str
-    ) -> Caller:
+    ) -> bool:
         reserved = await self._database.transaction(
             "reserve failure", lambda tx: orgs.reserve(tx, org_id, address)
         )
         if isinstance(reserved, orgs.Shut):
             raise Locked(retry_after=reserved.seconds)
         if not await self._right(org_id, secret, seal):
-            self._failures.count(address)
             if reserved.lock_before is not None:
                 self._log.warn("org {org} is locked: too many wrong secrets", org=org_id)
-            raise Unauthorised()
+            return False
         await self._database.transaction(
             "forgive", lambda tx: orgs.forgive(tx, org_id, address, seal, reserved)
         )
-        return Caller(org_id)
+        return True
 
     async def _right(self, org_id: str, secret: str, seal: bytes) -> bool:
         """The verdict on a secret, after its attempt was counted."""
@@ -222,16 +241,3 @@ class Doorman:
             return False
         await orgs.renew(self._database, org_id, org.secret_hash, seal, self._pepper.id)
         return True
-
-
-def neighbourhood(address: str) -> str:
-    """What counts as one address: an IPv4 address, an IPv6 /64."""
-    try:
-        ip = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(ip, ipaddress.IPv6Address):
-        if ip.ipv4_mapped is not None:
-            return str(ip.ipv4_mapped)
-        return str(ipaddress.IPv6Network((ip, 64), strict=False))
-    return str(ip)

@@ -17,7 +17,7 @@ class Limit:
         self._times: dict[str, deque[float]] = {}
 
     def check(self, key: str) -> None:
-        """Raises `TooMany` when the key has used up what it may."""
+        """Raises `TooMany` when the key has used up what it may, and counts nothing."""
         times = self._recent(key)
         if self._most and len(times) >= self._most:
             wait = times[0] + self._seconds - self._clock()
@@ -27,9 +27,16 @@ class Limit:
             )
 
     def count(self, key: str) -> None:
-        """The key did it once."""
+        """The key is about to do it: counted before it is done, so that many at once cannot beat
+        the limit. Raises `TooMany` when the key has used up what it may."""
+        self.check(key)
         if self._most:
             self._times.setdefault(key, deque()).append(self._clock())
+
+    def take_back(self, key: str) -> None:
+        """The key did not do it after all."""
+        if times := self._recent(key):
+            times.pop()
 
     def prune(self) -> None:
         """Forget keys that have done nothing lately."""
