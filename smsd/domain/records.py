@@ -7,6 +7,7 @@ The same types check what comes in, and make the OpenAPI document: a rule is sta
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from msgspec import Meta, Struct
 from smsd.domain.numbers import DIALLABLE, SLOTS, digits, slot_of
 
 INT64 = range(-(2**63), 2**63)
+_INTEGER = re.compile(r"-?[0-9]{1,19}")
 ADDRESS_LENGTH, INBOUND_LENGTH, BODY_LENGTH = 256, 65_536, 1600
 SIM_NUMBER_LENGTH, ID_LENGTH, WORDS_LENGTH = 64, 128, 500
 
@@ -61,6 +63,13 @@ SimAsked = Annotated[
 ]
 SimIndex = Annotated[int, Meta(ge=0, le=2**63 - 1, description="must be a slot (0 to 15)")]
 Slot = Annotated[int, Meta(ge=0, le=SLOTS[-1], description="must be a slot from 0 to 15")]
+SimNumber = Annotated[
+    str,
+    Meta(
+        max_length=SIM_NUMBER_LENGTH,
+        description="must be text of at most 64 characters, or null",
+    ),
+]
 Label = Annotated[
     str, Meta(max_length=256, description="must be text of at most 256 characters, or null")
 ]
@@ -73,7 +82,7 @@ def integer(value: int | float | str | None, within: range = INT64) -> int | Non
     """
     if isinstance(value, str):
         text = value.strip()
-        if not (text.lstrip("-").isascii() and text.lstrip("-").isdigit() and len(text) < 20):
+        if not _INTEGER.fullmatch(text):
             return None
         value = int(text)
     elif isinstance(value, float):
@@ -95,7 +104,7 @@ class Inbound(Struct, frozen=True, kw_only=True):
     body: Text | None
     date: Number = None
     sim_slot: Number = None
-    sim_number: str | None = None
+    sim_number: Annotated[str | None, Meta(description="must be text, or null")] = None
     id: Annotated[int | float | str | None, Meta(description="must be text or an integer")] = None
 
     @property
@@ -147,7 +156,7 @@ class Sim(Struct, frozen=True, kw_only=True):
     """A SIM as a phone reports it. Only the slot is sure; Android often knows no number."""
 
     slot: Slot
-    number: Annotated[str, Meta(max_length=SIM_NUMBER_LENGTH)] | None = None
+    number: SimNumber | None = None
     label: Label | None = None
     carrier: Label | None = None
 
@@ -157,7 +166,10 @@ class Draft(Struct, frozen=True, kw_only=True):
 
     to: To
     body: Body
-    sim: SimAsked | SimIndex | None = None
+    sim: Annotated[
+        SimAsked | SimIndex | None,
+        Meta(description="must be a slot (0 to 15) or a SIM's number, or null"),
+    ] = None
 
 
 class Wish(Struct, frozen=True):
