@@ -32,7 +32,13 @@ class Account:
 
     def can_enter(self, directory: Path) -> bool:
         """Whether this user gets into the directory, judged by the kernel, ACLs and all."""
-        return self.run(["/usr/bin/test", "-x", str(directory)]).returncode == 0
+        try:
+            return self.run(["/bin/sh", "-c", 'cd "$1"', "sh", str(directory)]).returncode == 0
+        except OSError as error:
+            raise PostgresUnusable(
+                f"Nothing can be run as {self.name} here ({error.strerror}):"
+                " run smsd as an ordinary user instead of root."
+            ) from None
 
     def run(self, argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
         """Run a program that takes a moment, as this user and with nothing of our environment.

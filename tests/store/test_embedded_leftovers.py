@@ -14,6 +14,7 @@ from clusters import (
     ask,
     filled,
     heard,
+    needs_root,
     new_home,
     removed,
     running,
@@ -30,6 +31,7 @@ from smsd.store.account import environment, keeper
 from smsd.store.child import _SHIM
 from smsd.store.embedded import PostgresUnusable, PrivatePostgres
 from smsd.store.home import CLUSTER
+from smsd.store.lock import DirectoryLock
 from smsd.store.residents import Residents
 
 
@@ -95,6 +97,21 @@ async def test_a_server_on_other_data_is_left_alone(home, started_by_hand):
     async with running(await filled(home)):
         assert process.poll() is None
         assert ask(conninfo, "SELECT 1") == 1
+
+
+def pretending(data):
+    """A shell of root's whose command line is that of a server."""
+    argv = ["postgres", "-c", "read _", "-D", str(data)]
+    return subprocess.Popen(argv, executable="/bin/sh", stdin=subprocess.PIPE)
+
+
+@needs_root
+@pytest_twisted.ensureDeferred
+async def test_a_process_of_another_user_that_calls_itself_a_server_is_left_alone(home):
+    with pretending(await filled(home) / CLUSTER) as pretender:
+        async with running(home) as (_, conninfo):
+            assert ask(conninfo, "SELECT 1") == 1
+            assert pretender.poll() is None
 
 
 @pytest_twisted.ensureDeferred
@@ -177,6 +194,16 @@ def test_a_program_whose_daemon_was_gone_before_it_could_ask_for_the_signal_neve
     shim = [sys.executable, "-I", "-S", "-c", _SHIM, *whose, "/bin/echo", "ran"]
     ran = subprocess.run(shim, capture_output=True, text=True)
     assert (ran.returncode, ran.stdout) == (1, "")
+
+
+@needs_root
+def test_a_lock_that_root_makes_belongs_to_whom_the_directory_belongs(home):
+    os.chown(home, 65534, 65534)
+    lock = DirectoryLock(home)
+    lock.take()
+    lock.release()
+    assert (home / "lock").stat().st_uid == 65534
+    assert (home / "lock").stat().st_mode & 0o777 == 0o600
 
 
 @pytest_twisted.ensureDeferred

@@ -7,9 +7,15 @@ import psycopg2
 import psycopg2.extras
 import pytest
 import pytest_twisted
-from clusters import ask, filled, heard, new_home, removed, running
+from clusters import HASTY, ask, filled, heard, new_home, removed, running, the_reactor
 from twisted.logger import Logger, LogLevel, formatEvent
 
+from smsd.store import binaries
+from smsd.store.account import keeper
+from smsd.store.child import Child, spawn
+from smsd.store.cluster import PORT, READY, Cluster
+from smsd.store.directories import socket_directory
+from smsd.store.home import CLUSTER
 from smsd.store.journal import Journal
 
 CANARY = "canary-7f3a"
@@ -68,6 +74,26 @@ async def test_whatever_goes_wrong_no_text_is_in_the_log(home):
     assert any(CANARY in str(complaint) for complaint in complaints)
     lines = [formatEvent(each) for each in events]
     assert any("was terminated by signal 9" in line for line in lines)  # it was listened to
+    assert [line for line in lines if CANARY in line] == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_server_itself_does_not_write_it_whoever_listens(home):
+    data = await filled(home) / CLUSTER
+    account = keeper(data)
+    programs = binaries.readable(binaries.find(), account, home)
+    cluster = Cluster(data, socket_directory(home, account, PORT), programs, account, HASTY)
+    lines = []
+    server = spawn(the_reactor(), account, cluster.server(), Child(lines.append))
+    try:
+        assert await server.said(READY)
+        for sql in WRONG:
+            provoke(cluster.conninfo, sql.format(canary=CANARY))
+        kill_a_backend_at_work(cluster.conninfo)
+    finally:
+        server.interrupt()
+        await server.ended()
+    assert any("was terminated by signal 9" in line for line in lines)
     assert [line for line in lines if CANARY in line] == []
 
 
