@@ -5,12 +5,13 @@ Between the machine, which knows no gateway, and the gateway, which knows no fra
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from smsd.domain.credentials import Credentials
 from smsd.domain.errors import Problem
-from smsd.domain.records import INT64, WORDS_LENGTH, Result, integer, readable
+from smsd.domain.records import INT64, WORDS_LENGTH, Result, Sim, integer, readable
 from smsd.gateway.attendance import Attendance
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller, Doorman, Newcomer
@@ -33,12 +34,14 @@ from smsd.phone.frames import (
     message_id,
 )
 from smsd.phone.order import InOrder, Place
-from smsd.phone.session import new_session
+from smsd.phone.session import Broken, new_session
 
 #: An SMS that cannot be stored for so long ends the session, so that the phone sends it again.
 STORED_WITHIN = 10.0
 #: So many SMS may await their answer before the phone is read no further.
 UNANSWERED = 500
+#: Ids that a ticket may have.
+TICKETS = range(1, INT64.stop)
 #: Times that Postgres can hold and that a phone can mean: the years 1970 to 9999, in ms.
 SENT_AT = range(253_402_300_800_000)
 
@@ -88,11 +91,13 @@ class Desk:
 
     def recognise(self, auth: Auth) -> None:
         """The phone said who it is in a frame."""
-        self._gateway.spawn("recognising a phone", self._recognise(auth))
+        self._start("recognising a phone", self._recognise(auth))
+        self._read_on()
 
     def enter(self, who: Caller | Newcomer, identity: Identity) -> None:
         """The doorman has recognised the phone."""
-        self._gateway.spawn("admitting a phone", self._enter(who, identity))
+        self._start("admitting a phone", self._enter(who, identity))
+        self._read_on()
 
     @property
     def keeps_ledger(self) -> bool:
@@ -100,8 +105,7 @@ class Desk:
         return self._visit is not None and self._visit.identity.keeps_ledger
 
     def serve(self) -> None:
-        assert self._visit is not None
-        self._gateway.attendance.serve(self._visit)
+        self._gateway.attendance.serve(self._on_line())
 
     def leave(self, why: str) -> None:
         self._gone = True
@@ -109,17 +113,15 @@ class Desk:
             self._gateway.attendance.end(self._visit, why)
 
     async def _recognise(self, auth: Auth) -> None:
+        credentials = Credentials(auth.org_id, auth.secret_key)
         try:
             who = await self._gateway.doorman.recognise(
-                Credentials(auth.org_id, auth.secret_key),
-                self._address,
-                claim=True,
-                claim_token=auth.claim_token,
+                credentials, self._address, claim=True, claim_token=auth.claim_token
             )
         except Problem as problem:
             self.session.refused(problem)
-            return
-        await self._enter(who, Identity(auth.device_id, auth.keeps_ledger))
+        else:
+            await self._enter(who, Identity(auth.device_id, auth.keeps_ledger))
 
     async def _enter(self, who: Caller | Newcomer, identity: Identity) -> None:
         try:
@@ -127,15 +129,32 @@ class Desk:
                 who, _ = await self._gateway.doorman.claim(who)
             if self._gone:
                 return
-            visit = await self._gateway.attendance.begin(who, identity, self._wire)
+            self._visit = await self._gateway.attendance.begin(who, identity, self._wire)
         except Problem as problem:
             self.session.refused(problem)
             return
-        self._visit = visit
         if self._gone:
-            self._gateway.attendance.end(visit, "left while it was admitted")
-            return
-        self.session.admitted(visit.org_id)
+            self._gateway.attendance.end(self._visit, "left while it was admitted")
+        else:
+            self.session.admitted(self._visit.org_id)
+            self._read_on()
+
+    def _start(self, what: str, work: Coroutine[Any, Any, None]) -> None:
+        self._gateway.spawn(what, self._watched(work))
+
+    async def _watched(self, work: Coroutine[Any, Any, None]) -> None:
+        """Whatever stops the work ends the session: an answer left out holds all later ones."""
+        try:
+            await work
+        except Problem as problem:
+            self.session.dismiss(problem)
+        except Exception:
+            self.session.dismiss(Broken())
+            raise
+
+    def _read_on(self) -> None:
+        """Read from the phone unless it is not on line yet, or too much awaits its answer."""
+        self._wire.read_on(self._visit is not None and len(self._answers) < UNANSWERED)
 
     # -- what the socket tells ----------------------------------------------------------------
 
@@ -154,23 +173,18 @@ class Desk:
     # -- SIMs ----------------------------------------------------------------------------------
 
     def report(self, frame: Sims) -> None:
-        self._gateway.spawn("storing SIMs", self._report(frame))
+        self._start("storing SIMs", self._report(frame))
 
     async def _report(self, frame: Sims) -> None:
-        visit = self._on_line()
-        try:
-            count = await self._gateway.attendance.report(visit, frame.sims)
-        except Problem as problem:
-            self.session.dismiss(problem)
-        else:
-            self._wire.send(SimsAck(count))
+        sims = [_storable(sim) for sim in frame.sims]
+        self._wire.send(SimsAck(await self._gateway.attendance.report(self._on_line(), sims)))
 
     # -- SMS that arrived ----------------------------------------------------------------------
 
     def store(self, frame: InboundSms) -> None:
         place = self._answers.expect()
-        self._wire.read_on(len(self._answers) < UNANSWERED)
-        self._gateway.spawn("storing an SMS", self._store(frame, place))
+        self._start("storing an SMS", self._store(frame, place))
+        self._read_on()
 
     def refuse(self, problem: BadInbound) -> None:
         place = self._answers.expect()
@@ -179,27 +193,22 @@ class Desk:
 
     async def _store(self, frame: InboundSms, place: Place) -> None:
         visit, patience = self._on_line(), self._gateway.patience
-        try:
-            stored = await patience.insist(
-                lambda: self._gateway.inbox.store(Caller(visit.org_id), [frame.message], visit),
-                until=patience.now + STORED_WITHIN,
-            )
-        except Problem as problem:
-            self.session.dismiss(problem)
-            return
+        stored = await patience.insist(
+            lambda: self._gateway.inbox.store(Caller(visit.org_id), [frame.message], visit),
+            until=patience.now + STORED_WITHIN,
+        )
         self._answers.answer(place, InboundAck(stored, message_id(frame.message.id)))
-        self._wire.read_on(len(self._answers) < UNANSWERED)
+        self._read_on()
 
     # -- results -------------------------------------------------------------------------------
 
     def settle(self, frame: SendResult) -> None:
-        self._gateway.spawn("settling a ticket", self._settle(frame))
+        self._start("settling a ticket", self._settle(frame))
 
     async def _settle(self, frame: SendResult) -> None:
         visit = self._on_line()
-        if frame.id not in INT64 or frame.id < 1:
-            verdict = "unknown"
-        else:
+        verdict = "unknown"
+        if frame.id in TICKETS:
             verdict = await self._gateway.results.take(visit, _result(visit, frame))
         if verdict == "unknown":
             detail = "No ticket of this org with this id was ever pushed to a phone."
@@ -213,12 +222,25 @@ class Desk:
 
 
 def _result(visit: Visit, frame: SendResult) -> Result:
-    words = readable(frame.error)[:WORDS_LENGTH] if frame.error else None
     return Result(
         org_id=visit.org_id,
         id=frame.id,
         success=frame.success,
-        error=words,
+        error=_words(frame.error),
         sent_at=integer(frame.sent_at, SENT_AT),
-        ref=frame.ref,
+        ref=_words(frame.ref),
     )
+
+
+def _storable(sim: Sim) -> Sim:
+    """The SIM as Postgres can hold it."""
+    return Sim(
+        slot=sim.slot,
+        number=_words(sim.number),
+        label=_words(sim.label),
+        carrier=_words(sim.carrier),
+    )
+
+
+def _words(given: str | None) -> str | None:
+    return readable(given)[:WORDS_LENGTH] if given else None

@@ -24,11 +24,19 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from smsd.domain.errors import BadFrame, Fault, Invalid, NotJson
+from smsd.domain.errors import BadFrame, Fault, Invalid, NotJson, Problem
 from smsd.domain.reading import Reader, mended, parsed
 from smsd.domain.records import INT64, WORDS_LENGTH, Inbound, Number, Sim
 
-DeviceId = Annotated[str, Meta(min_length=1, max_length=64)]
+DeviceId = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=64,
+        pattern=r"^[^\x00]*$",
+        description="must be a name of 1 to 64 characters",
+    ),
+]
 
 
 class Auth(Struct, frozen=True, tag="auth"):
@@ -175,6 +183,12 @@ def message_id(given: object) -> str | int | UnsetType:
     if isinstance(given, float) and given.is_integer() and int(given) in INT64:
         return int(given)
     return given if isinstance(given, str) and given else UNSET
+
+
+def told(problem: Problem) -> Error:
+    """The problem as a phone reads it, with every fault that it lists."""
+    faults = "; ".join(_told(fault) for fault in problem.errors or [])
+    return Error(problem.slug, f"{problem.detail} {faults}".rstrip()[:WORDS_LENGTH])
 
 
 def promises_ledger(given: bool | int | str | None) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import txaio
 from autobahn.twisted.websocket import WebSocketServerProtocol
 from autobahn.websocket.types import ConnectionRequest
 from msgspec import UNSET
@@ -24,16 +25,18 @@ from smsd.gateway.doorman import Caller, Newcomer
 from smsd.gateway.visit import Identity
 from smsd.phone.desk import Desk, Gateway
 from smsd.phone.frames import Auth, GatewayFrame, SendSms, decode, encode
-from smsd.phone.session import AUTH_WITHIN, Session
+from smsd.phone.session import AUTH_WITHIN, Broken, Session
 
 if TYPE_CHECKING:
     from smsd.phone.factory import LinkFactory
 
 #: A phone that leaves more than this unread is dropped, not buffered for. Bytes.
 UNREAD = 1 << 20
-#: RFC 6455, 5.5: what a close frame may say.
-REASON = 120
-INTERNAL_ERROR = 1011
+#: RFC 6455, 5.5: what a close frame may say beside its code. Bytes.
+REASON = 123
+
+#: What Autobahn keeps of the opening handshake for nobody.
+_HANDSHAKE = ("http_request_data", "http_response_data", "http_headers", "websocket_extensions")
 
 
 @implementer(IPushProducer)
@@ -41,8 +44,13 @@ class Link(WebSocketServerProtocol):
     """A phone's connection. ``who`` is None where the phone says it in an ``auth`` frame."""
 
     _log = Logger()
+    #: Autobahn's own log: it warns of what any stranger can do, and names addresses.
+    log = txaio.make_logger(level="critical")  # type: ignore[attr-defined]
     factory: LinkFactory
     transport: Any
+    #: At which turn of the factory's wheel this phone is pinged.
+    turn = 0
+    heard_at = 0.0
 
     def __init__(
         self, gateway: Gateway, address: str, who: Caller | Newcomer | None, identity: Identity
@@ -52,13 +60,20 @@ class Link(WebSocketServerProtocol):
         self._identity = identity
         self._desk = Desk(gateway, self, address)
         self._auth_timer: IDelayedCall | None = None
+        self._flowing = True
         self._unread = 0
-        self.heard_at = 0.0
-        self.writable = True
+        self._mark = b""
+        self._why: str | None = None
 
     @property
-    def _session(self) -> Session:
+    def session(self) -> Session:
+        """What is spoken here, as a machine."""
         return self._desk.session
+
+    @property
+    def writable(self) -> bool:
+        """Whether the phone takes more now."""
+        return self._flowing and self.state == self.STATE_OPEN
 
     # -- from the phone ------------------------------------------------------------------------
 
@@ -72,48 +87,59 @@ class Link(WebSocketServerProtocol):
         """The doorman has judged the handshake already."""
 
     def onOpen(self) -> None:
+        for name in _HANDSHAKE:
+            self.__dict__.pop(name, None)
         self._guarded(self._open)
 
     def _open(self) -> None:
         if self._who is None:
-            self._auth_timer = self.factory.call_later(AUTH_WITHIN, self._session.time_out)
+            self._auth_timer = self.factory.call_later(AUTH_WITHIN, self.session.time_out)
         else:
-            self._session.knock()
+            self.session.knock()
             self._desk.enter(self._who, self._identity)
 
     def dataReceived(self, data: bytes) -> None:
         self.heard_at = self.factory.now()
-        super().dataReceived(data)
+        self._dataReceived(data)  # without a debug line that costs as much as a frame
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        self._stop_waiting()
         self._guarded(lambda: self._hear(payload, isBinary))
 
     def _hear(self, payload: bytes, binary: bool) -> None:
         if binary:
-            self._session.dismiss(BadFrame("Frames are text: one JSON object each."))
+            self.session.dismiss(BadFrame("Frames are text: one JSON object each."))
             return
         try:
             frame = decode(payload)
         except BadFrame as problem:
-            self._session.stammer(problem, self.factory.now())
+            self.session.stammer(problem, self.factory.now())
             return
         if isinstance(frame, Auth):
-            self._session.auth(frame)
+            self.session.auth(frame)
         else:
-            self._session.speak(frame)
+            self.session.speak(frame)
 
     def onPong(self, payload: bytes) -> None:
         if payload.isdigit() and len(payload) < 20:
-            self._desk.receipt(int(payload))
+            self._guarded(lambda: self._desk.receipt(int(payload)))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.links.discard(self)
-        if self._auth_timer is not None and self._auth_timer.active():
-            self._auth_timer.cancel()
+        self._stop_waiting()
+        if self.closeHandshakeTimeoutCall is not None:
+            self.closeHandshakeTimeoutCall.cancel()
+            self.closeHandshakeTimeoutCall = None
         super().connectionLost(reason)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
-        self._guarded(lambda: self._session.lost(f"closed ({code})"))
+        self._guarded(lambda: self.session.lost(self._why or f"closed ({code})"))
+
+    def _stop_waiting(self) -> None:
+        """No ``auth`` frame is awaited any more."""
+        timer, self._auth_timer = self._auth_timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
 
     def _guarded(self, act: Callable[[], None]) -> None:
         """Autobahn swallows what is raised in its calls, or drops the reactor's connection."""
@@ -121,19 +147,28 @@ class Link(WebSocketServerProtocol):
             act()
         except Exception:
             self._log.failure("a phone's session failed")
-            self.sendCloseFrame(INTERNAL_ERROR, b"internal error")
+            self.session.dismiss(Broken())
 
     # -- to the phone --------------------------------------------------------------------------
 
     def send(self, frame: GatewayFrame) -> None:
-        """Write a frame; a phone that does not read is dropped."""
-        self._write(encode(frame))
+        """Write a frame, unless the connection has ended."""
+        if self.state == self.STATE_OPEN:
+            self.sendFrame(opcode=self.MESSAGE_TYPE_TEXT, payload=encode(frame))
 
     def push(self, tickets: Sequence[Ticket], mark: int) -> None:
         """Write tickets, and a ping behind them: its pong is their receipt."""
+        self._mark = str(mark).encode()
         for ticket in tickets:
-            self._write(encode(self._frame(ticket)))
-        self.sendPing(str(mark).encode())
+            self.send(self._frame(ticket))
+        self.ping()
+
+    def ping(self) -> None:
+        """Ask the phone's socket for a sign of life.
+
+        Every ping carries the latest mark, for a peer may answer the latest ping only.
+        """
+        self.sendPing(self._mark)
 
     def _frame(self, ticket: Ticket) -> SendSms:
         ledger = self._desk.keeps_ledger
@@ -146,39 +181,46 @@ class Link(WebSocketServerProtocol):
             ticket.attempt if ledger else UNSET,
         )
 
-    def _write(self, payload: bytes) -> None:
-        self.sendMessage(payload)  # type: ignore[no-untyped-call]
-        if not self.writable:
-            self._unread += len(payload)
+    def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
+        """All that Autobahn writes comes through here; a phone that does not read is dropped."""
+        self.transport.write(data)
+        if not self._flowing:
+            self._unread += len(data)
             if self._unread > UNREAD:
-                self.dropConnection(abort=True)
+                self.drop("it does not read")
 
     def close(self, problem: Problem) -> None:
         """End the connection with the problem's close code."""
-        if self.state == self.STATE_OPEN:
-            reason = problem.detail.encode()[:REASON].decode(errors="ignore").encode()
-            self.sendCloseFrame(problem.close, reason)
+        reason = problem.detail.encode()[:REASON].decode(errors="ignore").encode()
+        self.sendCloseFrame(problem.close, reason)
+        self.read_on(True)
+
+    def drop(self, why: str) -> None:
+        """Cut the connection: there is nobody to say goodbye to."""
+        self._why = self._why or why
+        if self.state == self.STATE_CLOSED:  # said goodbye, and still there
+            self.transport.abortConnection()
         else:
             self.dropConnection(abort=True)
 
     # -- the transport -------------------------------------------------------------------------
 
     def read_on(self, wanted: bool) -> None:
-        """Go on reading from the phone, or stop for a while."""
-        if wanted:
+        """Go on reading from the phone, or stop for a while; at the end its goodbye is read."""
+        if wanted or self.state != self.STATE_OPEN:
             self.transport.resumeProducing()
         else:
             self.transport.pauseProducing()
 
     def pauseProducing(self) -> None:
-        """The transport has enough to write for now."""
-        self.writable, self._unread = False, 0
+        """The transport has enough to write for now; it may say so at every write."""
+        self._flowing = False
 
     def resumeProducing(self) -> None:
         """The transport has written it."""
-        self.writable = True
+        self._flowing, self._unread = True, 0
         self._guarded(self._desk.writable_again)
 
     def stopProducing(self) -> None:
         """The transport has gone; `connectionLost` follows."""
-        self.writable = False
+        self._flowing = False

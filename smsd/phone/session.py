@@ -17,23 +17,27 @@ from smsd.phone.frames import (
     Auth,
     BadInbound,
     Connected,
-    Error,
     GatewayFrame,
     InboundSms,
     Ping,
     Pong,
     SendResult,
     Sims,
+    told,
 )
 
 #: An ``auth`` frame must come within so many seconds.
 AUTH_WITHIN = 10.0
 #: So many bad frames in so many seconds, and the session is closed.
 BAD_FRAMES, BAD_WITHIN = 20, 60.0
-#: Frames that may come between the ``auth`` frame and its answer.
-EARLY = 200
 
 Spoken = Sims | InboundSms | SendResult | Ping
+
+
+class Broken(Problem):
+    """Something went wrong in the gateway; its log says what."""
+
+    slug, title, status, close = "internal", "Internal error", 500, 1011
 
 
 class Effects(Protocol):
@@ -46,7 +50,10 @@ class Effects(Protocol):
         """End the connection with the problem's close code."""
 
     def recognise(self, auth: Auth) -> None:
-        """Ask the doorman and bring the phone on line; `admitted` or `refused` comes back."""
+        """Ask the doorman and bring the phone on line; `admitted` or `refused` comes back.
+
+        Meanwhile no more is read, so that little can come too early.
+        """
 
     def serve(self) -> None:
         """The phone was greeted: tickets may flow."""
@@ -117,7 +124,7 @@ class Core:
         if isinstance(problem, BadInbound):
             self.effects.refuse(problem)
             return False
-        self.effects.send(Error(problem.slug, problem.detail))
+        self.effects.send(told(problem))
         while self.bad and self.bad[0] <= now - BAD_WITHIN:
             self.bad.popleft()
         self.bad.append(now)
@@ -156,13 +163,13 @@ def ask_the_doorman(session: Session, core: Core, frame: Auth) -> None:
 @unknown.upon(Session.speak).to(over)
 def frame_before_auth(session: Session, core: Core, frame: Spoken) -> None:
     problem = Unauthorised('The first frame must be {"type":"auth",...}.')
-    core.effects.send(Error(problem.slug, problem.detail))
+    core.effects.send(told(problem))
     core.end(problem)
 
 
 @unknown.upon(Session.stammer).to(over)
 def nonsense_before_auth(session: Session, core: Core, problem: BadFrame, now: float) -> None:
-    core.effects.send(Error(problem.slug, problem.detail))
+    core.effects.send(told(problem))
     core.end(Unauthorised('The first frame must be {"type":"auth",...}.'))
 
 
@@ -171,23 +178,19 @@ def nothing_said(session: Session, core: Core) -> None:
     core.end(Silent(f"No auth frame came within {AUTH_WITHIN:.0f} seconds."))
 
 
-@asked.upon(Session.auth).to(over)
+@asked.upon(Session.auth).loop()
 def auth_twice(session: Session, core: Core, frame: Auth) -> None:
-    core.end(BadFrame("auth is sent once."))
+    core.effects.send(told(BadFrame("auth is sent once, and not where the URL said it.")))
 
 
 @asked.upon(Session.speak).loop()
 def speak_early(session: Session, core: Core, frame: Spoken) -> None:
     core.early.append(frame)
-    if len(core.early) > EARLY:
-        session.dismiss(BadFrame("Too many frames before the phone was admitted."))
 
 
 @asked.upon(Session.stammer).loop()
 def stammer_early(session: Session, core: Core, problem: BadFrame, now: float) -> None:
     core.early.append((problem, now))
-    if len(core.early) > EARLY:
-        session.dismiss(problem)
 
 
 @asked.upon(Session.admitted).to(on_line)
@@ -196,21 +199,22 @@ def greet(session: Session, core: Core, org_id: str) -> None:
     core.effects.serve()
     early, core.early = core.early, []
     for said in early:
+        # Said again as an input, for the first of them may end the session.
         if isinstance(said, tuple):
-            _complain(session, core, *said)
+            session.stammer(*said)
         else:
-            answer(session, core, said)
+            session.speak(said)
 
 
 @asked.upon(Session.refused).to(over)
 def turn_away(session: Session, core: Core, problem: Problem) -> None:
-    core.effects.send(Error(problem.slug, problem.detail))
+    core.effects.send(told(problem))
     core.end(problem)
 
 
 @on_line.upon(Session.auth).loop()
 def auth_again(session: Session, core: Core, frame: Auth) -> None:
-    core.effects.send(Error(BadFrame.slug, "This phone is on line already: auth is sent once."))
+    core.effects.send(told(BadFrame("This phone is on line already: auth is sent once.")))
 
 
 @on_line.upon(Session.speak).loop()
@@ -230,7 +234,8 @@ def answer(session: Session, core: Core, frame: Spoken) -> None:
 
 @on_line.upon(Session.stammer).loop()
 def stammer(session: Session, core: Core, problem: BadFrame, now: float) -> None:
-    _complain(session, core, problem, now)
+    if core.complain(problem, now):
+        session.dismiss(BadFrame(f"{BAD_FRAMES} bad frames within a minute."))
 
 
 @unknown.upon(Session.dismiss).to(over)
@@ -261,11 +266,6 @@ def gone_while_asked(session: Session, core: Core, why: str) -> None:
 @on_line.upon(Session.lost).to(over)
 def phone_gone(session: Session, core: Core, why: str) -> None:
     core.effects.leave(why)
-
-
-def _complain(session: Session, core: Core, problem: BadFrame, now: float) -> None:
-    if core.complain(problem, now):
-        session.dismiss(BadFrame(f"{BAD_FRAMES} bad frames within a minute."))
 
 
 machine = _builder.build()
