@@ -24,9 +24,11 @@ Hear = Callable[[str], None]
 
 #: The order is the point. ctypes is loaded while we may still read our own Python; a change of
 #: user clears the death signal, so that is asked for after it; and a parent that was gone before
-#: that can send none, so it is looked for last.
+#: that can send none, so it is looked for last. SIGINT is never Python's, which could note one
+#: and forget it at the exec. No core is dumped: texts would be in it.
 _SHIM = """
-import ctypes, os, signal, sys
+import ctypes, os, resource, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 prctl = ctypes.CDLL(None, use_errno=True).prctl
 parent, uid, gid = map(int, sys.argv[1:4])
 program = sys.argv[4:]
@@ -37,6 +39,7 @@ try:
         os.setgid(gid)
         os.setuid(uid)
     os.umask(0o077)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.chdir("/")
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     prctl(1, signal.SIGINT, 0, 0, 0)

@@ -69,6 +69,9 @@ class PrivatePostgres:
         self._life = Deferred.fromCoroutine(self._begin())
         try:
             cluster, server = await self._life
+        except OSError as error:  # a full disk, say
+            await self._put_away()
+            raise PostgresUnusable(f"{self._home} cannot be used for data: {error}.") from error
         except Exception:
             await self._put_away()
             raise

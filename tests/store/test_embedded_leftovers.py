@@ -1,6 +1,7 @@
 """What an earlier run may have left behind, and that none of it stops a start."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -189,11 +190,23 @@ async def test_what_an_interrupted_first_start_left_is_swept_away(home):
 
 
 def test_a_program_whose_daemon_was_gone_before_it_could_ask_for_the_signal_never_runs():
-    somebody_else = "1"
-    whose = [somebody_else, str(os.geteuid()), str(os.getegid())]
-    shim = [sys.executable, "-I", "-S", "-c", _SHIM, *whose, "/bin/echo", "ran"]
-    ran = subprocess.run(shim, capture_output=True, text=True)
+    ran = through_shim("1", "/bin/echo", "ran")
     assert (ran.returncode, ran.stdout) == (1, "")
+
+
+def test_a_program_hears_the_signal_even_if_its_daemon_was_told_not_to_and_dumps_no_core():
+    """A shell starts what it puts in the background with SIGINT ignored."""
+    told = through_shim(str(os.getpid()), "/bin/cat", "/proc/self/status", "/proc/self/limits")
+    ignored = int(re.search(r"SigIgn:\s(\w+)", told.stdout)[1], 16)
+    assert not ignored & (1 << signal.SIGINT - 1 | 1 << signal.SIGPIPE - 1)
+    assert re.search(r"Max core file size +0 +0 ", told.stdout)
+
+
+def through_shim(parent, *argv):
+    """Run it as a child of the daemon ``parent``, with signals ignored."""
+    shim = [sys.executable, "-I", "-S", "-c", _SHIM, parent, str(os.geteuid()), "0", *argv]
+    ignoring = ["/bin/sh", "-c", "trap '' INT PIPE; exec \"$@\"", "sh", *shim]
+    return subprocess.run(ignoring, capture_output=True, text=True)
 
 
 @needs_root
