@@ -2,7 +2,14 @@
 
 Here a request finds its route, and here an exception becomes an answer. What the routes do is
 theirs; what a connection may do, `channel`'s.
+
+Klein knows every route, and finds it for whatever is spelt unusually or wrongly. A path as the
+documents write it takes a shortcut to the same endpoint: one look into a dictionary made of the
+same declarations.
 """
+
+# mypy: allow-untyped-calls
+# (twisted.web.http is only partly annotated.)
 
 from __future__ import annotations
 
@@ -14,6 +21,7 @@ from klein import Klein
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 from werkzeug.exceptions import MethodNotAllowed
 
 from smsd.rest import assets, websocket
@@ -28,6 +36,7 @@ from smsd.rest.request import Request
 from smsd.rest.route import Route
 from smsd.rest.send import send
 from smsd.rest.services import Services
+from smsd.rest.shortcuts import Shortcuts
 from smsd.rest.sims import list_sims
 from smsd.rest.webhook import store_inbound
 
@@ -36,6 +45,7 @@ ROUTES: tuple[Route, ...] = (store_inbound, read_messages, send, list_sims, heal
 
 T = TypeVar("T")
 Respond = Callable[[Request, Mapping[str, str]], Awaitable[Reply | None]]
+Answered = Callable[[Request, Mapping[str, str]], Awaitable[bytes | None]]
 
 
 class Api(Resource):
@@ -50,7 +60,8 @@ class Api(Resource):
         self._services = services
         self._cors = Cors(origins)
         self._app = _app()
-        self._app.handle_errors(Exception)(self._unrouted)  # type: ignore[arg-type]
+        self._app.handle_errors(Exception)(self._unrouted)
+        self._shortcuts = Shortcuts[Answered]()
         for route in (*ROUTES, described(ROUTES, pages)):
             for path in route.paths:
                 self._mount(route.method, path, self._responding(route))
@@ -61,6 +72,10 @@ class Api(Resource):
 
     def render(self, request: Request) -> Any:
         self._cors.mark(request)
+        if found := self._shortcuts.find(request.method, request.postpath or []):
+            answered, parts = found
+            Deferred.fromCoroutine(_finished(request, answered(request, parts)))
+            return NOT_DONE_YET
         try:
             return self._klein.render(request)
         except Exception as error:
@@ -79,6 +94,7 @@ class Api(Resource):
             return _to_the_end(answered(request, parts))
 
         self._app.route(path, methods=[method], endpoint=f"{method} {path}")(endpoint)
+        self._shortcuts.add(method, path, answered)
 
     def _responding(self, route: Route) -> Respond:
         async def respond(request: Request, path: Mapping[str, str]) -> Reply:
@@ -100,6 +116,14 @@ class Api(Resource):
                 Reply(status=204, content_type=None, headers={"Allow": allowed(error)})
             )
         return request.put(translated(error))
+
+
+async def _finished(request: Request, answer: Awaitable[bytes | None]) -> None:
+    """Write the answer, if somebody is still there for it."""
+    body = await answer
+    if body is not None and not request.gone:
+        request.write(body)
+        request.finish()
 
 
 def _to_the_end(coroutine: Coroutine[Any, Any, T]) -> Deferred[T]:
