@@ -2,8 +2,8 @@
 
 No timer and no added latency when idle; under load the batches grow by themselves. Every waiter
 is answered after the commit that holds its entry. A bad entry never fails its neighbours: a batch
-that the database refuses is tried again one by one, and one that meets a lock org by org. The
-queue is bounded; past the bound, callers hear `Unavailable` at once.
+that the database refuses is tried again half by half until the culprit is alone, and one that
+meets a lock org by org. The queue is bounded; past the bound, callers hear `Unavailable` at once.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ class Batch(Generic[E, A]):
         self._write = write
         self._rows = rows
         self._queue: deque[Waiter[E, A]] = deque()
+        #: Parts of a batch that was refused as a whole; they go before the queue.
+        self._parts: deque[list[Waiter[E, A]]] = deque()
         self._queued_rows = 0
         self._queued_bytes = 0
         self._busy = False
@@ -87,8 +89,8 @@ class Batch(Generic[E, A]):
             await drained
 
     async def _fly(self) -> None:
-        while self._queue:
-            await self._store(self._next())
+        while self._parts or self._queue:
+            await self._store(self._parts.popleft() if self._parts else self._next())
         self._busy = False
         drained, self._drained = self._drained, []
         for waiting in drained:
@@ -110,10 +112,11 @@ class Batch(Generic[E, A]):
     async def _store(self, waiters: list[Waiter[E, A]]) -> None:
         try:
             answers = await self._write([waiter.entry for waiter in waiters])
+            answered = list(zip(waiters, answers, strict=True))
         except DataRefused as refused:
-            await self._apart(waiters, [[waiter] for waiter in waiters], refused)
+            self._part(waiters, _halves(waiters), refused)
         except Contended as contended:
-            await self._apart(waiters, _by_org(waiters), contended)
+            self._part(waiters, _by_org(waiters), contended)
         except Unavailable as problem:
             # Those behind have waited as long for the same database.
             _fail(waiters + self._take_all(), problem)
@@ -121,23 +124,28 @@ class Batch(Generic[E, A]):
             self._log.failure("{lane} batch failed", lane=self._name)
             _fail(waiters, bug)
         else:
-            for waiter, answer in zip(waiters, answers, strict=True):
+            for waiter, answer in answered:
                 waiter.answer.callback(answer)
 
-    async def _apart(
-        self, waiters: list[Waiter[E, A]], groups: list[list[Waiter[E, A]]], why: Exception
+    def _part(
+        self, waiters: list[Waiter[E, A]], parts: list[list[Waiter[E, A]]], why: Exception
     ) -> None:
-        if len(groups) == 1:
+        if len(parts) == 1:
             _fail(waiters, why)
-            return
-        for group in groups:
-            await self._store(group)
+        else:
+            self._parts.extendleft(reversed(parts))
 
     def _take_all(self) -> list[Waiter[E, A]]:
-        taken = list(self._queue)
+        taken = [waiter for part in self._parts for waiter in part] + list(self._queue)
+        self._parts.clear()
         self._queue.clear()
         self._queued_rows = self._queued_bytes = 0
         return taken
+
+
+def _halves(waiters: list[Waiter[E, A]]) -> list[list[Waiter[E, A]]]:
+    middle = len(waiters) // 2
+    return [half for half in (waiters[:middle], waiters[middle:]) if half]
 
 
 def _by_org(waiters: list[Waiter[E, A]]) -> list[list[Waiter[E, A]]]:
