@@ -11,11 +11,12 @@ WITH given AS MATERIALIZED (
         attempts integer, session_id uuid, phone_id text
     )
 ), counters AS MATERIALIZED (
-    SELECT org_id, last_id
-    FROM org_counters
-    WHERE org_id IN (SELECT org_id FROM given)
-    ORDER BY org_id
-    FOR UPDATE
+    -- A counter outlives its org: that it is there does not say that the org is.
+    SELECT c.org_id, c.last_id
+    FROM org_counters AS c JOIN orgs AS o USING (org_id)
+    WHERE c.org_id IN (SELECT org_id FROM given)
+    ORDER BY c.org_id
+    FOR UPDATE OF c
 ), numbered AS MATERIALIZED (
     SELECT g.*, c.last_id + row_number() OVER (PARTITION BY g.org_id ORDER BY g.ord) AS id
     FROM given AS g JOIN counters AS c USING (org_id)

@@ -1,0 +1,170 @@
+SELECT pg_catalog.set_config('search_path', '', false);
+
+CREATE TABLE public.auth_failures (
+    org_id text NOT NULL,
+    address text NOT NULL,
+    failed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+CREATE TABLE public.known_addresses (
+    org_id text NOT NULL,
+    address text NOT NULL,
+    secret_hmac bytea NOT NULL,
+    right_at timestamp with time zone NOT NULL,
+    failed_at timestamp with time zone
+);
+
+CREATE TABLE public.messages (
+    org_id text NOT NULL,
+    id bigint NOT NULL,
+    status text NOT NULL,
+    direction text NOT NULL,
+    address text NOT NULL,
+    address_key text NOT NULL,
+    body text NOT NULL,
+    sim_slot smallint,
+    sim_number text,
+    sim_digits text,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    device_ts bigint,
+    dedupe bytea,
+    sim_asked text,
+    sim_key text,
+    ref text,
+    attempts integer DEFAULT 0 NOT NULL,
+    session_id uuid,
+    phone_id text,
+    handed_at timestamp with time zone,
+    pushed_at timestamp with time zone,
+    received_at timestamp with time zone,
+    sent_at timestamp with time zone,
+    error text,
+    error_detail text,
+    CONSTRAINT messages_lifecycle CHECK (
+CASE direction
+    WHEN 'in'::text THEN ((status = 'received'::text) AND (sim_key IS NULL) AND (ref IS NULL) AND (attempts = 0))
+    WHEN 'out'::text THEN ((sim_key IS NOT NULL) AND (ref IS NOT NULL) AND (dedupe IS NULL) AND
+    CASE status
+        WHEN 'queued'::text THEN ((sent_at IS NULL) AND (error IS NULL))
+        WHEN 'sending'::text THEN ((sent_at IS NULL) AND (error IS NULL) AND (attempts >= 1) AND (session_id IS NOT NULL) AND (handed_at IS NOT NULL))
+        WHEN 'sent'::text THEN ((sent_at IS NOT NULL) AND (error IS NULL) AND (attempts >= 1))
+        WHEN 'failed'::text THEN ((sent_at IS NULL) AND (error IS NOT NULL))
+        ELSE false
+    END)
+    ELSE false
+END)
+)
+WITH (fillfactor='85');
+
+CREATE TABLE public.nodes (
+    node_id text NOT NULL,
+    seen_at timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.org_counters (
+    org_id text NOT NULL,
+    last_id bigint DEFAULT 0 NOT NULL
+)
+WITH (fillfactor='50');
+
+CREATE TABLE public.org_locks (
+    org_id text NOT NULL,
+    locked_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL
+);
+
+CREATE TABLE public.orgs (
+    org_id text NOT NULL,
+    secret_hash text NOT NULL,
+    secret_hmac bytea NOT NULL,
+    pepper_id text NOT NULL,
+    old_hmac bytea,
+    old_until timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT orgs_org_id_check CHECK ((org_id ~ '^[A-Za-z0-9_-]{3,64}$'::text))
+);
+
+CREATE TABLE public.schema_migrations (
+    version integer NOT NULL,
+    name text NOT NULL,
+    sha256 text NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE public.sessions (
+    org_id text NOT NULL,
+    session_id uuid NOT NULL,
+    phone_id text NOT NULL,
+    node_id text NOT NULL,
+    sims jsonb DEFAULT '[]'::jsonb NOT NULL,
+    connected_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+CREATE TABLE public.sims (
+    org_id text NOT NULL,
+    sim_key text NOT NULL,
+    slot smallint NOT NULL,
+    number text,
+    label text,
+    carrier text,
+    last_seen timestamp with time zone NOT NULL
+);
+
+ALTER TABLE ONLY public.known_addresses
+    ADD CONSTRAINT known_addresses_pkey PRIMARY KEY (org_id, address);
+
+ALTER TABLE ONLY public.messages
+    ADD CONSTRAINT messages_pkey PRIMARY KEY (org_id, id);
+
+ALTER TABLE ONLY public.nodes
+    ADD CONSTRAINT nodes_pkey PRIMARY KEY (node_id);
+
+ALTER TABLE ONLY public.org_counters
+    ADD CONSTRAINT org_counters_pkey PRIMARY KEY (org_id);
+
+ALTER TABLE ONLY public.org_locks
+    ADD CONSTRAINT org_locks_pkey PRIMARY KEY (org_id);
+
+ALTER TABLE ONLY public.orgs
+    ADD CONSTRAINT orgs_pkey PRIMARY KEY (org_id);
+
+ALTER TABLE ONLY public.schema_migrations
+    ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (version);
+
+ALTER TABLE ONLY public.sessions
+    ADD CONSTRAINT sessions_pkey PRIMARY KEY (org_id, session_id);
+
+ALTER TABLE ONLY public.sims
+    ADD CONSTRAINT sims_pkey PRIMARY KEY (org_id, sim_key);
+
+CREATE INDEX auth_failures_recent ON public.auth_failures USING btree (org_id, failed_at);
+
+CREATE INDEX messages_address ON public.messages USING btree (org_id, address_key, id);
+
+CREATE UNIQUE INDEX messages_dedupe ON public.messages USING btree (org_id, dedupe) WHERE (dedupe IS NOT NULL);
+
+CREATE INDEX messages_direction ON public.messages USING btree (org_id, direction, id);
+
+CREATE INDEX messages_queued ON public.messages USING btree (org_id, sim_key, id) WHERE ((direction = 'out'::text) AND (status = 'queued'::text));
+
+CREATE INDEX messages_sending ON public.messages USING btree (org_id, handed_at) WHERE ((direction = 'out'::text) AND (status = 'sending'::text));
+
+CREATE INDEX messages_sim ON public.messages USING btree (org_id, sim_digits, id) WHERE (sim_digits IS NOT NULL);
+
+CREATE INDEX sessions_node ON public.sessions USING btree (node_id);
+
+CREATE INDEX sims_slot ON public.sims USING btree (org_id, slot);
+
+ALTER TABLE ONLY public.auth_failures
+    ADD CONSTRAINT auth_failures_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(org_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.known_addresses
+    ADD CONSTRAINT known_addresses_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(org_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.org_locks
+    ADD CONSTRAINT org_locks_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(org_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.sessions
+    ADD CONSTRAINT sessions_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(org_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.sims
+    ADD CONSTRAINT sims_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(org_id) ON DELETE CASCADE;

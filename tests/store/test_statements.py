@@ -1,0 +1,288 @@
+"""Every statement of the package is planned and run, and the schema is the one on record.
+
+What the statements mean is tried in the other files; here none may be forgotten.
+"""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import pytest_twisted
+from seed import HMAC, SESSION, append, ask, claimed, pushed, ticket
+
+from smsd.domain.records import jsoned
+from smsd.store import binaries
+from smsd.store.statements import Statement, all_statements, named
+from smsd.store.trouble import DataRefused
+
+ORG = {"org_id": "acme"}
+ROW = {"org_id": "acme", "session_id": SESSION, "phone_id": "?"}
+SIM = {"sim_key": "1555", "slot": 0, "number": "+1555", "label": None, "carrier": None}
+
+#: Parameters under which each statement can be run, on an org with one ticket of each state.
+TRIED = {
+    "version": {},
+    "append_messages": {"rows": jsoned([ticket()])},
+    "settle_results": {"rows": jsoned([{"ord": 0, **ORG, "id": 2, "status": "sent"}])},
+    "claim_tickets": {
+        **ORG,
+        "serves": jsoned([{"sim_key": "*"}]),
+        "session_id": SESSION,
+        "phone_id": "?",
+        "places": 5,
+    },
+    "end_pushes": {"rows": jsoned([{**ORG, "id": 2, "session_id": SESSION}])},
+    "fail_unconfirmed_everywhere": {"timeout": 0.0, "detail": "late"},
+    "waiting_orgs": {"org_ids": ["acme", "other"]},
+    "read_messages": {
+        **ORG,
+        "since_id": 0,
+        "before_id": None,
+        "direction": None,
+        "status": None,
+        "address_key": None,
+        "sim_digits": None,
+        "sim_slot": None,
+        "newest_first": False,
+        "limit": 100,
+    },
+    "find_org": ORG,
+    "recall_address": {**ORG, "address": "::1"},
+    "create_org": {"org_id": "b-2", "secret_hash": "", "secret_hmac": HMAC, "pepper_id": ""},
+    "create_counter": {"org_id": "b-2"},
+    "renew_hmac": {
+        **ORG,
+        "secret_hash": "hash of acme",
+        "secret_hmac": HMAC,
+        "pepper_id": "new",
+    },
+    "hold_lock": ORG,
+    "reserve_failure": {**ORG, "address": "::1", "window": 900},
+    "lock_org": {**ORG, "seconds": 300},
+    "unlock_org": {**ORG, "locked_until": "-infinity"},
+    "forgive_address": {**ORG, "address": "::1"},
+    "know_address": {**ORG, "address": "::1", "hmac": HMAC},
+    "prune_failures_everywhere": {"window": 900},
+    "prune_addresses_everywhere": {"most": 256},
+    "begin_sessions": {"node_id": "node", "rows": jsoned([ROW])},
+    "report_sims": {"rows": jsoned([{**ROW, "sims": [SIM]}])},
+    "end_sessions": {"rows": jsoned([ROW])},
+    "read_sims": {**ORG, "node_timeout": 15},
+    "beat": {"node_id": "node"},
+    "leave": {"node_id": "node"},
+    "sweep_nodes_everywhere": {"timeout": 15},
+}
+
+
+def test_every_statement_is_tried_and_none_that_is_no_more():
+    assert sorted(TRIED) == sorted(all_statements())
+
+
+@pytest_twisted.ensureDeferred
+async def test_every_statement_can_be_planned_and_run(database):
+    await claimed(database, "acme")
+    await append(database, ticket(), pushed())
+    for name, parameters in TRIED.items():
+        statement = named(name)
+        plan = await database.run(Statement(name, f"EXPLAIN {statement.sql}"), **parameters)
+        assert plan
+        await database.run(statement, **parameters)
+
+
+@pytest.mark.parametrize("statement", all_statements().values(), ids=lambda s: s.name)
+def test_every_statement_says_what_it_is_for_and_takes_only_named_parameters(statement):
+    first, *rest = statement.sql.splitlines()
+    assert re.match(r"-- [A-Z].*", first)
+    bare = re.sub(r"%\(\w+\)s", "", "\n".join(rest))
+    assert "%" not in bare
+    assert set(re.findall(r"%\((\w+)\)s", statement.sql)) == set(TRIED[statement.name])
+
+
+@pytest.mark.parametrize("statement", all_statements().values(), ids=lambda s: s.name)
+def test_only_upkeep_crosses_orgs(statement):
+    """A statement knows its org, or rows that name theirs, or says in its name that it does not."""
+    about_orgs = re.search(
+        r"\b(orgs|messages|sims|known_addresses|auth_failures)\b", statement.sql.partition("\n")[2]
+    )
+    if about_orgs and not statement.name.endswith("_everywhere"):
+        assert "org_id" in statement.sql
+
+
+def test_an_unknown_name_is_an_error_at_once():
+    with pytest.raises(KeyError):
+        named("no_such_statement")
+
+
+@pytest_twisted.ensureDeferred
+async def test_every_key_and_index_of_an_orgs_rows_starts_with_its_org(database):
+    found = await ask(
+        database,
+        """SELECT c.relname, pg_get_indexdef(i.indexrelid, 1, false)
+           FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+           JOIN pg_class AS t ON t.oid = i.indrelid
+           JOIN pg_namespace AS n ON n.oid = t.relnamespace AND n.nspname = 'public'
+           WHERE t.relname NOT IN ('nodes', 'schema_migrations')""",
+    )
+    others = {name for name, first in found if first != "org_id"}
+    assert others == {"sessions_node"}  # by which the sessions of a dead node are swept
+
+
+# -- the schema ------------------------------------------------------------------------------
+
+GOLDEN, MAJOR = Path(__file__).with_name("schema.sql"), 18
+
+
+def dumped(conninfo):
+    """The schema as pg_dump tells it, without what differs from run to run."""
+    found = binaries.find()
+    pg_dump = found.directory / "pg_dump"
+    if found.major != MAJOR or not pg_dump.exists():
+        pytest.skip(f"the schema on record is what pg_dump {MAJOR} tells of it")
+    told = subprocess.run(
+        [pg_dump, "--schema-only", "--no-owner", "--no-privileges", "--dbname", conninfo],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    ).stdout
+    kept = [line for line in told.splitlines() if not line.startswith(("--", "\\", "SET "))]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(kept)).strip() + "\n"
+
+
+def test_the_schema_is_the_one_on_record(conninfo):
+    found = dumped(conninfo)
+    if "SMSD_RENEW" in os.environ:
+        GOLDEN.write_text(found)
+    assert found == GOLDEN.read_text(), (
+        f"the migrations make another schema than {GOLDEN.name}; if that is meant, renew it:"
+        " SMSD_RENEW=1 pytest tests/store/test_statements.py -k on_record"
+    )
+
+
+# -- every rule of the schema is broken by somebody ------------------------------------------
+
+ORGS = "INSERT INTO orgs (org_id, secret_hash, secret_hmac, pepper_id) VALUES ('{}', '', '', '')"
+IN = "INSERT INTO messages (org_id, id, status, direction, address, address_key, body{}) VALUES"
+OUT = IN.format(", sim_key, ref{}")
+IN_ROW, OUT_ROW = (
+    "('acme', 9, '{}', 'in', '', '', ''{})",
+    "('acme', 9, '{}', 'out', '', '', '', '*', 'r'{})",
+)
+
+
+def inbound(status="received", columns="", values=""):
+    return IN.format(columns) + IN_ROW.format(status, values)
+
+
+def outbound(status, columns="", values=""):
+    return OUT.format(columns) + OUT_ROW.format(status, values)
+
+
+LIFE = "messages_lifecycle"
+SENDING = ", attempts, session_id, handed_at"
+BROKEN = [
+    ("orgs_org_id_check", ORGS.format("a")),
+    ("orgs_org_id_check", ORGS.format("x" * 65)),
+    ("orgs_org_id_check", ORGS.format("a b c")),
+    ("orgs_org_id_check", ORGS.format("abc\n")),
+    ("orgs_pkey", ORGS.format("acme")),
+    ("org_counters_pkey", "INSERT INTO org_counters VALUES ('acme')"),
+    ("org_locks_pkey", "INSERT INTO org_locks VALUES ('acme'), ('acme')"),
+    ("org_locks_org_id_fkey", "INSERT INTO org_locks VALUES ('nobody')"),
+    ("auth_failures_org_id_fkey", "INSERT INTO auth_failures VALUES ('nobody', '')"),
+    ("known_addresses_org_id_fkey", "INSERT INTO known_addresses VALUES ('nobody', '', '', now())"),
+    (
+        "known_addresses_pkey",
+        "INSERT INTO known_addresses VALUES ('acme', 'a', '', now()), ('acme', 'a', '', now())",
+    ),
+    ("sims_org_id_fkey", "INSERT INTO sims VALUES ('nobody', '1', 0, '', '', '', now())"),
+    (
+        "sims_pkey",
+        "INSERT INTO sims SELECT 'acme', '1', 0, '', '', '', now() FROM generate_series(1, 2)",
+    ),
+    ("nodes_pkey", "INSERT INTO nodes VALUES ('n', now()), ('n', now())"),
+    ("sessions_org_id_fkey", f"INSERT INTO sessions VALUES ('nobody', '{SESSION}', '', '')"),
+    (
+        "sessions_pkey",
+        "INSERT INTO sessions (org_id, session_id, phone_id, node_id)"
+        f" SELECT 'acme', '{SESSION}', '', '' FROM generate_series(1, 2)",
+    ),
+    ("messages_pkey", "UPDATE messages SET id = 1 WHERE org_id = 'acme'"),
+    ("messages_dedupe", "UPDATE messages SET dedupe = 'x' WHERE direction = 'in'"),
+    (
+        "schema_migrations_pkey",
+        "INSERT INTO schema_migrations SELECT * FROM schema_migrations",
+    ),
+    (LIFE, inbound("queued")),
+    (LIFE, inbound("sent")),
+    (LIFE, inbound("nonsense")),
+    (LIFE, inbound(columns=", sim_key", values=", '*'")),
+    (LIFE, inbound(columns=", ref", values=", 'r'")),
+    (LIFE, inbound(columns=", attempts", values=", 1")),
+    (LIFE, "UPDATE messages SET direction = 'sideways'"),
+    (LIFE, "UPDATE messages SET sim_key = NULL WHERE direction = 'out'"),
+    (LIFE, "UPDATE messages SET ref = NULL WHERE direction = 'out'"),
+    (LIFE, "UPDATE messages SET dedupe = 'x' WHERE direction = 'out'"),
+    (LIFE, outbound("received")),
+    (LIFE, outbound("nonsense")),
+    (LIFE, outbound("queued", ", sent_at", ", now()")),
+    (LIFE, outbound("queued", ", error", ", 'x'")),
+    (LIFE, outbound("sending", SENDING, f", 0, '{SESSION}', now()")),
+    (LIFE, outbound("sending", SENDING, ", 1, NULL, now()")),
+    (LIFE, outbound("sending", SENDING, f", 1, '{SESSION}', NULL")),
+    (LIFE, outbound("sending", SENDING + ", sent_at", f", 1, '{SESSION}', now(), now()")),
+    (LIFE, outbound("sending", SENDING + ", error", f", 1, '{SESSION}', now(), 'x'")),
+    (LIFE, outbound("sent", ", attempts", ", 1")),
+    (LIFE, outbound("sent", ", sent_at", ", now()")),
+    (LIFE, outbound("sent", ", attempts, sent_at, error", ", 1, now(), 'x'")),
+    (LIFE, outbound("failed")),
+    (LIFE, outbound("failed", ", error, sent_at", ", 'x', now()")),
+]
+FINE = [
+    ORGS.format("x" * 64),
+    inbound(),
+    outbound("queued"),
+    outbound("sending", SENDING, f", 1, '{SESSION}', now()"),
+    outbound("sent", ", attempts, sent_at", ", 1, now()"),
+    outbound("failed", ", error", ", 'x'"),
+]
+
+
+async def with_rows(database):
+    await claimed(database, "acme")
+    row = " ('acme', {}, 'received', 'in', '', '', '')"
+    for at in (11, 12):
+        await ask(database, IN.format("") + row.format(at))
+    await append(database, ticket())
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_breaks_a_rule_of_the_schema_is_refused_and_the_rule_is_named(database):
+    await with_rows(database)
+    for constraint, text in BROKEN:
+        with pytest.raises(DataRefused) as caught:
+            await ask(database, text)
+        assert caught.value.constraint == constraint, text
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_keeps_the_rules_is_not(database):
+    await with_rows(database)
+    for text in FINE:
+        await ask(database, text)
+        await ask(database, "DELETE FROM messages WHERE id = 9")
+
+
+@pytest_twisted.ensureDeferred
+async def test_every_rule_of_the_schema_is_broken_above(database):
+    rules = await ask(
+        database,
+        """SELECT conname FROM pg_constraint
+           WHERE connamespace = 'public'::regnamespace AND contype IN ('c', 'u', 'p', 'f', 'x')
+           UNION SELECT c.relname FROM pg_index AS i
+           JOIN pg_class AS c ON c.oid = i.indexrelid
+           WHERE i.indisunique AND c.relnamespace = 'public'::regnamespace""",
+    )
+    assert {name for (name,) in rules} == {constraint for constraint, _ in BROKEN}
