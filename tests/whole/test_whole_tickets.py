@@ -1,0 +1,264 @@
+"""Contract sections 3 and 5 over the wire: who gets a ticket, in which order, and what ends it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from canaries import canaries
+from daemon import Daemon, new_home
+from visitors import Org, Phone, until
+
+pytestmark = pytest.mark.whole
+
+
+def tickets_heard(phone: Phone) -> list[int]:
+    """The tickets that the phone has been given and not told us of yet."""
+    return [frame["id"] for frame in phone.hear_all_before_pong() if frame["type"] == "send_sms"]
+
+
+def gets(phone: Phone, ticket: int) -> None:
+    """The phone is given this ticket, and sends it."""
+    frame = phone.hear()
+    assert (frame["type"], frame["id"]) == ("send_sms", ticket)
+    phone.confirm(ticket)
+
+
+def at_rest(org: Org, phone: Phone) -> None:
+    """Nothing waits for the phone any more, so that the next ticket goes out at once."""
+    while True:
+        answer = org.send()["results"][0]
+        gets(phone, answer["id"])
+        org.settled(answer["id"])
+        if answer["status"] == "sending":
+            return
+
+
+def many(org: Org, number: int, **more: Any) -> list[int]:
+    drafts = [{"to": canaries.number(), "body": canaries.text()} for _ in range(number)]
+    return [result["id"] for result in org.send(messages=drafts, **more)["results"]]
+
+
+# -- who gets it --
+
+
+def test_a_number_goes_to_the_phone_that_reports_it(org: Org) -> None:
+    one, two = canaries.number(), canaries.number()
+    with org.phone({"slot": 0, "number": one}), org.phone({"slot": 0, "number": two}) as phone:
+        ticket = org.ticket(sim=two)
+        gets(phone, ticket)
+        assert org.settled(ticket)["sim_number"] == two
+        ticket = org.ticket(sim=f"{two[1:4]}-{two[4:]}")
+        gets(phone, ticket)
+        assert org.settled(ticket)["sim_number"] == two
+
+
+def test_a_slot_goes_to_the_first_connected_phone_that_reports_it(org: Org) -> None:
+    with (
+        org.phone({"slot": 0}) as zero,
+        org.phone({"slot": 1}) as first,
+        org.phone({"slot": 1}) as second,
+    ):
+        gets(first, org.ticket(sim=1))
+        gets(first, org.ticket(sim="1"))
+        gets(zero, org.ticket(sim=0))
+        assert tickets_heard(second) == []
+
+
+def test_no_sim_goes_to_the_first_connected_phone_even_before_its_sims(org: Org) -> None:
+    with org.phone() as first, org.phone({"slot": 0, "number": canaries.number()}) as second:
+        gets(first, org.ticket())
+        gets(first, org.ticket(sim=None))
+        assert tickets_heard(second) == []
+
+
+def test_when_the_first_has_gone_the_second_is_first(org: Org) -> None:
+    with org.phone({"slot": 0}) as first, org.phone({"slot": 0}) as second:
+        gets(first, org.ticket(sim=0))
+        first.socket.close()
+        until(lambda: org.sims()["online_devices"] == 1)
+        gets(second, org.ticket(sim=0))
+
+
+def test_nobody_fits_and_the_ticket_waits_for_the_sim_that_was_asked_for(org: Org) -> None:
+    number = canaries.number()
+    with org.phone({"slot": 0, "number": canaries.number()}) as other:
+        answer = org.send(sim=number)
+        assert (answer["device_online"], answer["results"][0]["status"]) == (False, "queued")
+        ticket = answer["results"][0]["id"]
+        assert tickets_heard(other) == []
+        with org.phone({"slot": 3, "number": number}) as phone:
+            gets(phone, ticket)
+            row = org.settled(ticket)
+            assert (row["sim_slot"], row["sim_number"]) == (3, number)
+
+
+def test_device_online_says_whether_a_connected_phone_could_serve_one_of_them(org: Org) -> None:
+    number = canaries.number()
+    with org.phone({"slot": 0, "number": number}):
+        assert org.send(sim="5")["device_online"] is False
+        drafts = [{"to": "12", "body": "x", "sim": "5"}, {"to": "12", "body": "x", "sim": number}]
+        assert org.send(messages=drafts)["device_online"] is True
+
+
+def test_a_ticket_goes_out_at_once_where_a_phone_is_at_rest(org: Org) -> None:
+    with org.phone() as phone:
+        at_rest(org, phone)
+        answer = org.send()
+        assert answer["device_online"] is True
+        assert answer["results"][0]["status"] == "sending"
+        assert org.row(answer["results"][0]["id"])["attempts"] == 1
+
+
+def test_a_phone_that_reports_other_sims_gets_what_waited_for_those(org: Org) -> None:
+    number = canaries.number()
+    with org.phone({"slot": 0, "number": canaries.number()}) as phone:
+        ticket = org.ticket(sim=number)
+        phone.say(type="sims", sims=[{"slot": 1, "number": number}])
+        frames = [phone.hear(), phone.hear()]
+        assert {frame["type"] for frame in frames} == {"sims_ack", "send_sms"}
+        phone.confirm(ticket)
+        assert org.settled(ticket)["sim_number"] == number
+
+
+# -- order, and what waits --
+
+
+def test_what_waited_is_handed_over_in_order_when_a_phone_comes(org: Org) -> None:
+    waiting = many(org, 150)
+    with org.phone() as phone:
+        heard = []
+        while len(heard) < 150:
+            frame = phone.hear()
+            heard.append(frame["id"])
+            phone.confirm(frame["id"])
+        assert heard == waiting
+        until(lambda: not org.read(status="sending"))
+        assert len(org.read(status="sent", limit=1000)) == 150
+
+
+def test_a_newer_ticket_never_overtakes_one_that_waits(org: Org) -> None:
+    waiting = many(org, 40)
+    with org.phone() as phone:
+        waiting += [org.ticket() for _ in range(10)]
+        waiting += many(org, 5)
+        heard = []
+        while len(heard) < len(waiting):
+            frame = phone.hear()
+            heard.append(frame["id"])
+            phone.confirm(frame["id"])
+    assert heard == waiting
+
+
+def test_one_bad_ticket_holds_nobody_up(org: Org) -> None:
+    with org.phone() as phone:
+        first, second = org.ticket(), org.ticket()
+        assert [phone.hear()["id"], phone.hear()["id"]] == [first, second]
+        phone.confirm(second)
+        assert org.settled(second)["status"] == "sent"
+        assert org.row(first)["status"] == "sending"
+
+
+def test_a_hundred_unanswered_are_the_limit_and_an_answer_makes_room(org: Org) -> None:
+    waiting = many(org, 120)
+    with org.phone() as phone:
+        heard = [phone.hear()["id"] for _ in range(100)]
+        assert heard == waiting[:100]
+        assert tickets_heard(phone) == []
+        assert len(org.read(status="queued")) == 20
+        phone.confirm(heard[0])
+        assert phone.hear()["id"] == waiting[100]
+        assert tickets_heard(phone) == []
+
+
+@pytest.fixture(scope="module")
+def narrow() -> Iterator[Daemon]:
+    """A gateway with the least limits and little patience."""
+    limits = ("--window", "1", "--unanswered", "1", "--confirm-timeout", "4")
+    with new_home() as home, Daemon(home, *limits) as daemon:
+        yield daemon
+
+
+def test_with_the_least_limits_one_follows_the_other(narrow: Daemon) -> None:
+    org = Org(narrow.url).claim()
+    with org.agent, org.phone() as phone:
+        waiting = many(org, 12)
+        for ticket in waiting:
+            assert tickets_heard(phone) in ([ticket], [])
+            until(lambda ticket=ticket: org.row(ticket)["status"] == "sending")
+            assert tickets_heard(phone) in ([ticket], [])
+            phone.confirm(ticket)
+        assert [org.settled(ticket)["status"] for ticket in waiting] == ["sent"] * 12
+
+
+def test_what_is_never_confirmed_fails_and_a_late_success_is_the_truth(narrow: Daemon) -> None:
+    org = Org(narrow.url).claim()
+    with org.agent, org.phone() as phone:
+        ticket = org.ticket()
+        assert phone.hear()["id"] == ticket
+        row = org.settled(ticket)
+        assert (row["status"], row["error"]) == ("failed", "unconfirmed")
+        assert row["error_detail"]
+        phone.confirm(ticket)
+        row = until(lambda: row if (row := org.row(ticket))["status"] == "sent" else None)
+        assert (row["error"], row["error_detail"]) == (None, None)
+        assert row["sent_at"] is not None
+
+
+# -- results --
+
+
+def test_a_repeated_result_is_ignored_without_an_error(org: Org) -> None:
+    with org.phone() as phone:
+        ticket = org.ticket()
+        phone.hear()
+        phone.confirm(ticket, sent_at=1700000000000)
+        row = org.settled(ticket)
+        phone.confirm(ticket, sent_at=1800000000000)
+        phone.confirm(ticket, False, error="changed my mind")
+        assert phone.hear_all_before_pong() == []
+        with org.phone() as other:  # its answer comes behind theirs
+            gets(phone, later := org.ticket())
+            assert org.settled(later)["status"] == "sent"
+            assert other.hear_all_before_pong() == []
+        assert org.row(ticket) == row
+
+
+def test_a_late_success_turns_failed_into_sent(org: Org) -> None:
+    with org.phone() as phone:
+        ticket = org.ticket()
+        phone.hear()
+        phone.confirm(ticket, False, error="no signal")
+        assert org.settled(ticket)["status"] == "failed"
+        phone.confirm(ticket)
+        row = until(lambda: row if (row := org.row(ticket))["status"] == "sent" else None)
+    assert (row["error"], row["error_detail"]) == (None, None)
+    assert row["sent_at"] is not None
+
+
+def test_a_result_may_come_long_after_in_another_session(org: Org) -> None:
+    with org.phone() as phone:
+        ticket = org.ticket()
+        phone.hear()
+        phone.hear_all_before_pong()
+    until(lambda: org.sims()["online_devices"] == 0)
+    assert org.row(ticket)["status"] == "sending"
+    with org.phone() as phone:
+        phone.confirm(ticket)
+        assert org.settled(ticket)["status"] == "sent"
+
+
+def test_a_queued_ticket_was_never_pushed_so_it_has_no_result(org: Org) -> None:
+    ticket = org.ticket(sim="9")
+    with org.phone() as phone:
+        phone.confirm(ticket)
+        assert phone.hear()["code"] == "unknown_ticket"
+    assert org.row(ticket)["status"] == "queued"
+
+
+def test_without_a_time_of_the_phone_sent_at_is_the_time_of_the_confirmation(org: Org) -> None:
+    with org.phone() as phone:
+        gets(phone, ticket := org.ticket())
+        row = org.settled(ticket)
+    assert row["sent_at"] >= row["created_at"]
