@@ -56,11 +56,11 @@ class Api(Resource):
     def __init__(
         self, services: Services, *, pages: Sequence[Page] = (), origins: Sequence[str] = ()
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._services = services
         self._cors = Cors(origins)
         self._app = _app()
-        self._app.handle_errors(Exception)(self._unrouted)
+        self._app.handle_errors(Exception)(self._unrouted)  # type: ignore[arg-type]
         self._shortcuts = Shortcuts[Answered]()
         for route in (*ROUTES, described(ROUTES, pages)):
             for path in route.paths:

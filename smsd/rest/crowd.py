@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IAddress, IProtocol
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 
 from smsd.domain.errors import TooMany
-from smsd.gateway.doorman import neighbourhood
+from smsd.gateway.neighbourhood import neighbourhood
 from smsd.rest.address import LOCAL, Network, client_address, is_trusted
 
 
