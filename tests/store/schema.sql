@@ -144,9 +144,9 @@ CREATE UNIQUE INDEX messages_dedupe ON public.messages USING btree (org_id, dedu
 
 CREATE INDEX messages_direction ON public.messages USING btree (org_id, direction, id);
 
-CREATE INDEX messages_queued ON public.messages USING btree (org_id, sim_key, id) WHERE ((direction = 'out'::text) AND (status = 'queued'::text));
+CREATE INDEX messages_queued ON public.messages USING btree (org_id, sim_key, id) WHERE (status = 'queued'::text);
 
-CREATE INDEX messages_sending ON public.messages USING btree (org_id, handed_at) WHERE ((direction = 'out'::text) AND (status = 'sending'::text));
+CREATE INDEX messages_sending ON public.messages USING btree (org_id, handed_at) WHERE (status = 'sending'::text);
 
 CREATE INDEX messages_sim ON public.messages USING btree (org_id, sim_digits, id) WHERE (sim_digits IS NOT NULL);
 

@@ -91,12 +91,11 @@ CREATE TABLE messages (
 
 -- A retried SMS is stored once. The hash stands for the text, which no index could hold.
 CREATE UNIQUE INDEX messages_dedupe ON messages (org_id, dedupe) WHERE dedupe IS NOT NULL;
--- What waits, by the queue it waits in: one silent SIM must not slow its whole org.
-CREATE INDEX messages_queued ON messages (org_id, sim_key, id)
-    WHERE direction = 'out' AND status = 'queued';
+-- What waits, by the queue it waits in: one silent SIM must not slow its whole org. Only tickets
+-- have this state; to ask for the direction too would lead to messages_direction.
+CREATE INDEX messages_queued ON messages (org_id, sim_key, id) WHERE status = 'queued';
 -- What awaits its result, for the sweep of the unconfirmed.
-CREATE INDEX messages_sending ON messages (org_id, handed_at)
-    WHERE direction = 'out' AND status = 'sending';
+CREATE INDEX messages_sending ON messages (org_id, handed_at) WHERE status = 'sending';
 -- GET /messages by direction, by address and by SIM.
 CREATE INDEX messages_direction ON messages (org_id, direction, id);
 CREATE INDEX messages_address ON messages (org_id, address_key, id);

@@ -14,7 +14,7 @@ WITH given AS MATERIALIZED (
     -- A counter outlives its org: that it is there does not say that the org is.
     SELECT c.org_id, c.last_id
     FROM org_counters AS c JOIN orgs AS o USING (org_id)
-    WHERE c.org_id IN (SELECT org_id FROM given)
+    WHERE c.org_id = ANY (ARRAY(SELECT DISTINCT org_id FROM given))
     ORDER BY c.org_id
     FOR UPDATE OF c
 ), numbered AS MATERIALIZED (
@@ -90,31 +90,25 @@ LEFT JOIN held AS h USING (org_id, id)
 LEFT JOIN settled AS s USING (org_id, id)
 
 -- claim_tickets --
--- Give the oldest waiting tickets to a session: those in the queues that it serves.
+-- Give the oldest waiting tickets to a session: those in the queues that it serves. Keys go into
+-- an array, for of a join the planner may think that it pays to read all that wait.
 WITH serves AS (
     SELECT *
     FROM json_to_recordset(%(serves)s::json) AS s (
         sim_key text, sim_slot smallint, sim_number text, sim_digits text
     )
-), waiting AS (
+), free AS MATERIALIZED (
     SELECT w.id
     FROM serves AS s CROSS JOIN LATERAL (
         SELECT m.id
         FROM messages AS m
-        WHERE m.org_id = %(org_id)s AND m.sim_key = s.sim_key
-            AND m.direction = 'out' AND m.status = 'queued'
+        WHERE m.org_id = %(org_id)s AND m.sim_key = s.sim_key AND m.status = 'queued'
         ORDER BY m.id
         LIMIT %(places)s
+        FOR UPDATE SKIP LOCKED
     ) AS w
     ORDER BY w.id
     LIMIT %(places)s
-), taken AS (
-    SELECT m.id
-    FROM messages AS m
-    WHERE m.org_id = %(org_id)s AND m.id IN (SELECT id FROM waiting)
-        AND m.direction = 'out' AND m.status = 'queued'
-    ORDER BY m.id
-    FOR UPDATE SKIP LOCKED
 ), claimed AS (
     UPDATE messages AS m
     SET status = 'sending',
@@ -127,8 +121,9 @@ WITH serves AS (
         sim_slot = coalesce(s.sim_slot, m.sim_slot),
         sim_number = coalesce(s.sim_number, m.sim_number),
         sim_digits = coalesce(s.sim_digits, m.sim_digits)
-    FROM serves AS s, taken AS t
-    WHERE m.org_id = %(org_id)s AND m.id = t.id AND s.sim_key = m.sim_key
+    FROM serves AS s
+    WHERE m.org_id = %(org_id)s AND m.id = ANY (ARRAY(SELECT id FROM free))
+        AND s.sim_key = m.sim_key
     RETURNING m.id, m.address, m.body, m.sim_asked, m.ref, m.attempts
 )
 SELECT id, address, body, sim_asked, ref, attempts FROM claimed ORDER BY id
@@ -144,7 +139,7 @@ WITH given AS MATERIALIZED (
 ), held AS MATERIALIZED (
     SELECT m.org_id, m.id
     FROM messages AS m JOIN given AS g USING (org_id, id)
-    WHERE m.direction = 'out' AND m.status = 'sending' AND m.session_id = g.session_id
+    WHERE m.status = 'sending' AND m.session_id = g.session_id
     ORDER BY m.org_id, m.id
     FOR UPDATE OF m
 )
@@ -163,7 +158,7 @@ RETURNING m.org_id, m.id, m.status
 WITH late AS (
     SELECT org_id, id
     FROM messages
-    WHERE direction = 'out' AND status = 'sending'
+    WHERE status = 'sending'
         AND handed_at < clock_timestamp() - make_interval(secs => %(timeout)s)
     ORDER BY org_id, id
     LIMIT 1000
@@ -181,7 +176,7 @@ SELECT o.org_id
 FROM unnest(%(org_ids)s::text[]) AS o (org_id)
 WHERE EXISTS (
     SELECT 1 FROM messages AS m
-    WHERE m.org_id = o.org_id AND m.direction = 'out' AND m.status = 'queued'
+    WHERE m.org_id = o.org_id AND m.status = 'queued'
 )
 
 -- read_messages --

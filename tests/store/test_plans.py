@@ -1,0 +1,170 @@
+"""What is asked all the time is answered from an index, however much else is stored."""
+
+import json
+import re
+from itertools import product
+
+import pytest_twisted
+from seed import SESSION, ask, claimed
+
+from smsd.store.statements import Statement, named
+
+FILL = """
+    INSERT INTO messages (
+        org_id, id, status, direction, address, address_key, body,
+        sim_slot, sim_number, sim_digits, sim_key, ref
+    )
+    SELECT o.org_id, n, CASE WHEN out THEN 'queued' ELSE 'received' END,
+        CASE WHEN out THEN 'out' ELSE 'in' END, 'a' || n % 97, 'a' || n % 97, 'text',
+        n % 2, (n % 3)::text, (n % 3)::text,
+        CASE WHEN out THEN (n % 3)::text END, CASE WHEN out THEN md5(n::text) END
+    FROM (VALUES ('acme'), ('beta')) AS o (org_id)
+    CROSS JOIN LATERAL (SELECT n, n % 4 = 0 AS out FROM generate_series(1, 10000) AS n) AS rows
+"""
+END = """
+    UPDATE messages SET status = 'failed', error = 'x' WHERE direction = 'out' AND id % 8 = 0
+"""
+
+
+async def filled(database):
+    """20,000 rows of two orgs of both directions, as the planner knows them."""
+    await claimed(database, "acme", "beta")
+    await ask(database, FILL)
+    await ask(database, END)
+    await ask(database, "ANALYZE")
+
+
+async def plan(database, name, options="", **parameters):
+    statement = named(name)
+    rows = await database.run(
+        Statement(name, f"EXPLAIN ({options or 'COSTS'}, FORMAT JSON) {statement.sql}"),
+        **parameters,
+    )
+    ((found,),) = rows
+    return (found if isinstance(found, list) else json.loads(found))[0]["Plan"]
+
+
+def nodes(node):
+    yield node
+    for child in node.get("Plans", ()):
+        yield from nodes(child)
+
+
+def scans(found, table="messages"):
+    """How the table is scanned, and by which index."""
+    return [
+        (node["Node Type"], node.get("Index Name"))
+        for node in nodes(found)
+        if node.get("Relation Name") == table and "Scan" in node["Node Type"]
+    ]
+
+
+CHOICES = {
+    "since_id": [0, 5000],
+    "before_id": [None, 9000],
+    "direction": [None, "in"],
+    "status": [None, "failed"],
+    "address_key": [None, "a7"],
+    "sim_digits": [None, "1"],
+    "sim_slot": [None, 1],
+    "newest_first": [False, True],
+}
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_question_about_messages_reads_the_whole_table(database):
+    await filled(database)
+    for chosen in product(*CHOICES.values()):
+        asked = dict(zip(CHOICES, chosen, strict=True))
+        found = await plan(database, "read_messages", org_id="acme", limit=100, **asked)
+        assert scans(found), asked
+        assert all("Seq" not in kind for kind, _ in scans(found)), asked
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_page_comes_from_its_index_in_order_and_is_not_sorted(database):
+    await filled(database)
+    nothing = {key: None for key, (first, _) in CHOICES.items() if first is None}
+    for newest_first, (key, value) in product(
+        (False, True), [("direction", "in"), ("sim_slot", None), ("address_key", "a7")]
+    ):
+        asked = {**nothing, "since_id": 0, "newest_first": newest_first, key: value}
+        found = await plan(
+            database, "read_messages", "ANALYZE, COSTS", org_id="acme", limit=10, **asked
+        )
+        (scan,) = [n for n in nodes(found) if n.get("Relation Name") == "messages"]
+        assert scan["Actual Rows"] <= 10, (key, scan)
+        assert scan.get("Rows Removed by Filter", 0) <= 10 * 4, (key, scan)
+
+
+async def crowd(database, waiting):
+    """So many tickets that wait for a SIM that is away, and five that wait for one that is not."""
+    await claimed(database, "acme")
+    row = """INSERT INTO messages
+             (org_id, id, status, direction, address, address_key, body, sim_key, ref)
+             SELECT 'acme', n, 'queued', 'out', '', '', '', '{}', ''
+             FROM generate_series({}, {}) AS n"""
+    await ask(database, row.format("away", 1, waiting))
+    await ask(database, row.format("1555", waiting + 1, waiting + 5))
+
+
+async def claiming(database):
+    return await plan(
+        database,
+        "claim_tickets",
+        "ANALYZE, COSTS",
+        org_id="acme",
+        serves='[{"sim_key": "1555"}, {"sim_key": "*"}, {"sim_key": "slot:0"}]',
+        session_id=SESSION,
+        phone_id="?",
+        places=64,
+    )
+
+
+@pytest_twisted.ensureDeferred
+async def test_tickets_that_wait_for_another_sim_do_not_slow_a_claim(database):
+    await crowd(database, 5000)
+    await ask(database, "ANALYZE")
+    found = await claiming(database)
+    assert ("Index Only Scan", "messages_queued") in scans(found) or (
+        "Index Scan",
+        "messages_queued",
+    ) in scans(found)
+    for node in nodes(found):
+        read = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+        assert node.get("Relation Name") != "messages" or read <= 64, node
+    left = "SELECT count(*) FROM messages WHERE sim_key = '1555' AND status = 'queued'"
+    assert await ask(database, left) == [(0,)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_claim_is_as_quick_before_the_planner_knows_the_table(database):
+    await crowd(database, 5000)
+    for node in nodes(await claiming(database)):
+        read = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
+        assert node.get("Relation Name") != "messages" or read <= 64, node
+
+
+@pytest_twisted.ensureDeferred
+async def test_results_and_ends_of_sessions_find_their_rows_by_key(database):
+    await filled(database)
+    rows = json.dumps([{"ord": 0, "org_id": "acme", "id": 4, "status": "sent"}] * 50)
+    for name in ("settle_results", "end_pushes"):
+        found = await plan(database, name, rows=rows)
+        assert {index for _, index in scans(found)} <= {"messages_pkey", "messages_sending"}, name
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_append_finds_its_counters_by_key_among_many_orgs(database):
+    await ask(
+        database,
+        """INSERT INTO orgs (org_id, secret_hash, secret_hmac, pepper_id)
+           SELECT 'org-' || n, '', '', '' FROM generate_series(1, 20000) AS n;
+           INSERT INTO org_counters (org_id) SELECT org_id FROM orgs; ANALYZE""",
+    )
+    row = {"ord": 0, "org_id": "org-7", "status": "received", "direction": "in"}
+    row |= {"address": "", "address_key": "", "body": ""}
+    found = await plan(database, "append_messages", "ANALYZE, COSTS", rows=json.dumps([row]))
+    for node in nodes(found):
+        if re.match("orgs|org_counters", node.get("Relation Name", "")):
+            assert node["Actual Rows"] * node["Actual Loops"] <= 2, node
