@@ -19,8 +19,13 @@ from smsd.store.statements import Statement
 
 _log = Logger()
 
+_PATIENCE = Statement(
+    "migrate_patience",
+    "SET LOCAL statement_timeout = '10min'; SET LOCAL lock_timeout = '10min'",
+)
 _LOCK = Statement("migrate_lock", "SELECT pg_advisory_xact_lock(1936552804)")
-_PATIENCE = Statement("migrate_patience", "SET LOCAL statement_timeout = '10min'")
+#: Daemons wait for each other; a migration that waits for a table holds up everybody behind it.
+_HASTE = Statement("migrate_haste", "SET LOCAL lock_timeout TO DEFAULT")
 _TABLE = Statement(
     "migrate_table",
     """CREATE TABLE IF NOT EXISTS schema_migrations (
@@ -81,6 +86,7 @@ async def migrate(database: Database, known: list[Migration] | None = None) -> l
 async def _apply_next(tx: Transaction, known: list[Migration]) -> int | None:
     await tx.run(_PATIENCE)
     await tx.run(_LOCK)
+    await tx.run(_HASTE)
     await tx.run(_TABLE)
     there: dict[int, str] = dict(await tx.run(_APPLIED))
     _check(there, known)
@@ -93,15 +99,22 @@ async def _apply_next(tx: Transaction, known: list[Migration]) -> int | None:
 
 
 def _check(there: dict[int, str], known: list[Migration]) -> None:
-    newest = max((m.version for m in known), default=0)
-    if there and max(there) > newest:
+    hashes = {m.version: m.sha256 for m in known}
+    at, newest = max(there, default=0), max(hashes, default=0)
+    if at > newest:
         raise WrongSchema(
-            f"the database is at version {max(there)}, this smsd knows versions up to {newest}:"
+            f"the database is at version {at}, this smsd knows versions up to {newest}:"
             " install the newer smsd again, or restore the backup made before the upgrade"
         )
-    for migration in known:
-        if there.get(migration.version, migration.sha256) != migration.sha256:
+    for version, sha256 in there.items():
+        if hashes.get(version) != sha256:
             raise WrongSchema(
-                f"migration {migration.version} ({migration.name}) was applied in another form:"
-                " this database belongs to another build of smsd"
+                f"migration {version} was applied in a form that this smsd does not know:"
+                " the database belongs to another build of smsd"
+            )
+    for version in hashes.keys() - there.keys():
+        if version < at:
+            raise WrongSchema(
+                f"the database is at version {at}, but version {version} was never applied:"
+                " it belongs to another build of smsd"
             )
