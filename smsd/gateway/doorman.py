@@ -13,16 +13,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from smsd.domain.credentials import Credentials, well_formed_org_id
-from smsd.domain.errors import Invalid, Locked, TooMany, Unauthorised
+from smsd.domain.errors import Invalid, Locked, Unauthorised
 from smsd.domain.pepper import Pepper, same
 from smsd.gateway.acquaintance import Acquaintance
 from smsd.gateway.hashing import Hashing
 from smsd.gateway.limits import Limit
 from smsd.gateway.neighbourhood import neighbourhood
+from smsd.gateway.turns import Turns
 from smsd.store import orgs
 from smsd.store.database import Database, Transaction
 from smsd.store.trouble import DataRefused
@@ -83,7 +83,7 @@ class Doorman:
         self._hashing = hashing
         self._claims = claims
         self._acquaintance = Acquaintance(database, clock)
-        self._turns: dict[str, DeferredLock] = {}
+        self._attempts: Turns[Caller] = Turns(WAITING, "attempts for this OrgId")
         self._failures = Limit(clock, max_failures_per_minute, 60, "failed attempts a minute")
         self._claimed = Limit(clock, max_claims_per_hour, 3600, "claims an hour")
 
@@ -117,7 +117,9 @@ class Doorman:
             if known.vouches_for(seal):
                 await self._acquaintance.refresh(org_id, address, known)
                 return Caller(org_id)
-            return await self._attempt(org_id, secret, seal, address)
+            return await self._attempts.take(
+                org_id, lambda: self._attempt(org_id, secret, seal, address)
+            )
         except DataRefused:  # the org was deleted since we looked
             raise Unauthorised() from None
 
@@ -182,18 +184,6 @@ class Doorman:
         return Invalid("This org cannot be claimed.", errors=faults) if faults else None
 
     async def _attempt(self, org_id: str, secret: str, seal: bytes, address: str) -> Caller:
-        turn = self._turns.setdefault(org_id, DeferredLock())
-        if len(turn.waiting) >= WAITING:
-            raise TooMany("Too many attempts for this OrgId at once.", retry_after=1)
-        await turn.acquire()
-        try:
-            return await self._verify_counted(org_id, secret, seal, address)
-        finally:
-            turn.release()
-            if not turn.locked:
-                self._turns.pop(org_id, None)
-
-    async def _verify_counted(self, org_id: str, secret: str, seal: bytes, address: str) -> Caller:
         known = await self._acquaintance.of(org_id, address)
         if known is None:
             raise Unauthorised()

@@ -171,8 +171,8 @@ class Watched:
         gate.waiting += 1
         turn: Deferred[None] = Deferred()
         gate.opened.addCallback(lambda _: turn.callback(None))
-        if not gate.reached.called:
-            gate.reached.callback(None)
+        if gate.waiting == 1:
+            reactor.callLater(0, gate.reached.callback, None)
         await turn
 
 
