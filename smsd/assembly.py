@@ -133,6 +133,8 @@ class Smsd(MultiService):
     async def _build(self) -> None:
         settings, reactor, stack = self._settings, self._reactor, self._stack
         home, notice = _home(settings)
+        if notice is not None:
+            self._announce(notice)
         database = await _database(settings, reactor, home, stack)
         await migrate(database)
         parts = Parts(settings, reactor, database, home)
@@ -154,7 +156,7 @@ class Smsd(MultiService):
         self._listening = True
         self._database = database
         self._log.info("listening on {where}", where=", ".join(urls) or "no TCP port")
-        self._announce(welcome(urls, home, notice))
+        self._announce(welcome(urls, home))
 
     _listening = False
     _database: Database

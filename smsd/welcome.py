@@ -30,10 +30,9 @@ No phone at hand? In a second terminal:
 _USUAL = "http://127.0.0.1:8080"
 
 
-def welcome(urls: Sequence[str], data_dir: Path, notice: str | None) -> str:
-    """The text for the terminal. ``urls`` are the listeners as ``http://host:port``, the one
-    to show first; ``notice`` is what a newcomer must know before anything else.
-    """
+def welcome(urls: Sequence[str], data_dir: Path) -> str:
+    """The text for the terminal; ``urls`` are the listeners as ``http://host:port``, the one to
+    show first."""
     url = urls[0].rstrip("/") if urls else _USUAL
     text = _TEXT.format(
         url=url,
@@ -42,7 +41,7 @@ def welcome(urls: Sequence[str], data_dir: Path, notice: str | None) -> str:
         where="" if url == _USUAL else f" --url {_websocket(url)}/websocket",
     )
     also = "".join(f"Also at {other}\n" for other in urls[1:])
-    return (f"{notice}\n\n" if notice else "") + text + also
+    return text + also
 
 
 def _websocket(url: str) -> str:

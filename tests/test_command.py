@@ -214,7 +214,7 @@ def test_asking_for_help_does_not_choose_a_reactor() -> None:
 
 
 def test_the_welcome_has_the_real_address_in_every_line_to_paste() -> None:
-    text = welcome(["http://127.0.0.1:9000", "http://10.0.0.1:80"], Path("/d"), None)
+    text = welcome(["http://127.0.0.1:9000", "http://10.0.0.1:80"], Path("/d"))
 
     assert text.count("curl") == 3
     assert "8080" not in text
@@ -222,8 +222,5 @@ def test_the_welcome_has_the_real_address_in_every_line_to_paste() -> None:
     assert "Also at http://10.0.0.1:80" in text
 
 
-def test_a_notice_comes_first_in_the_welcome() -> None:
-    text = welcome(["http://127.0.0.1:8080"], Path("/d"), "Data went elsewhere.")
-
-    assert text.splitlines()[0] == "Data went elsewhere."
-    assert "smsd phone --org myorg\n" in text
+def test_the_usual_address_needs_no_url_for_the_phone() -> None:
+    assert "smsd phone --org myorg\n" in welcome(["http://127.0.0.1:8080"], Path("/d"))
