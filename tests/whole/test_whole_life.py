@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
@@ -11,8 +12,9 @@ from pathlib import Path
 
 import pytest
 from canaries import canaries
-from daemon import RUN, TWISTD, Daemon, new_home, wait_for_end
-from visitors import Agent, Org
+from daemon import RUN, TWISTD, Daemon, new_home, processes_on, wait_for_end
+from handset import Handset
+from visitors import Agent, Org, problem, until
 
 pytestmark = pytest.mark.whole
 
@@ -114,7 +116,7 @@ def test_a_killed_gateway_leaves_no_postgres_and_the_next_has_all_the_data(home:
             acknowledged = stored_until_the_end(org, gateway.kill)
         wait_for_end(postgres)
 
-    with Daemon(home, port=port) as gateway:  # where the phones look for it
+    with Daemon(home, port=port) as gateway:
         again = Org(gateway.url, org.id, org.secret)
         with again.agent:
             told = again.sims()  # phones of the earlier life are not on line
@@ -128,6 +130,52 @@ def test_a_killed_gateway_leaves_no_postgres_and_the_next_has_all_the_data(home:
                 newer = again.ticket()
                 assert newer > again.read(order="desc", limit=1, direction="in")[0]["id"]
                 assert phone.hear()["id"] == newer
+
+
+def test_a_phone_comes_back_by_itself_and_gets_what_waits(home: Path) -> None:
+    with Daemon(home) as gateway:
+        org = Org(gateway.url).claim()
+        port, number = gateway.port, canaries.number()
+        phone = Handset(gateway.socket_url, org.id, org.secret, "--number", number)
+        with phone, org.agent:
+            until(lambda: org.sims()["live_sims"])
+            gateway.kill()
+            with Daemon(home, port=port):  # where the phone looks for it
+                ticket = org.ticket(sim=number)
+                assert org.settled(ticket)["status"] == "sent"
+
+
+# -- a database that is away --
+
+
+def test_while_the_database_is_away_nothing_is_acknowledged_and_then_all_is_well(
+    home: Path,
+) -> None:
+    with Daemon(home) as gateway:
+        gateway.excused.append("the database is away; connecting again until it is back")
+        org = Org(gateway.url).claim()
+        with org.agent as agent, org.phone() as phone:
+            frozen = [pid for pid in processes_on(home) if pid != gateway.process.pid]
+            for pid in frozen:
+                os.kill(pid, signal.SIGSTOP)
+            try:
+                phone.say(type="inbound", message={"address": "1234", "body": canaries.text()})
+                refused = problem(agent.get("/ready"), 503)
+                assert "the database does not answer" in refused["detail"]
+                for answer in (
+                    org.store(org.sms()),
+                    org.post(to=canaries.number(), body=canaries.text()),
+                    agent.get(f"/messages/{org.id}"),
+                ):
+                    assert problem(answer, 503)
+                    assert int(answer.headers["Retry-After"]) > 0
+                assert agent.get("/health").json() == {"status": "ok"}
+                assert phone.end()[0] == 4503  # what was not answered is to be sent again
+            finally:
+                for pid in frozen:
+                    os.kill(pid, signal.SIGCONT)
+            until(lambda: agent.get("/ready").status_code == 200)
+            assert org.store(org.sms()).json()["stored"] == 1
 
 
 # -- starts that are refused --

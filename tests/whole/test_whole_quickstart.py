@@ -9,15 +9,14 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from canaries import canaries
-from daemon import Daemon, bare_environment, deadline, new_home
+from daemon import Daemon, new_home
+from handset import Handset
 from visitors import Agent, Org, until
 
 pytestmark = pytest.mark.whole
@@ -68,51 +67,6 @@ def asked(words: list[str]) -> Any:
         return json.loads(connection.getresponse().read())
     finally:
         connection.close()
-
-
-class Handset:
-    """``smsd phone`` as a newcomer runs it."""
-
-    def __init__(self, url: str, org_id: str, secret: str, *argv: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "smsd", "phone", "--org", org_id, "--url", url, *argv],
-            env=bare_environment(SMSD_SECRET=secret, PYTHONUTF8="1"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-
-    def __enter__(self) -> Handset:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout):
-            assert stream is not None
-            stream.close()
-
-    def shows(self, words: str) -> str:
-        """The next line with these words."""
-        assert self._process.stdout is not None
-        seen = []
-        with deadline(self._process):
-            for line in self._process.stdout:
-                seen.append(line)
-                if words in line:
-                    return line
-        raise AssertionError(f"{words!r} is not in {seen}")
-
-    def type(self, line: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{line}\n")
-        self._process.stdin.flush()
 
 
 def test_the_three_lines_of_the_readme_do_what_it_says(gateway: Daemon) -> None:
