@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import psycopg2
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from txpostgres import txpostgres
 
 from smsd.store.statements import Statement
-from smsd.store.trouble import CannotConnect, is_dead, translated
+from smsd.store.trouble import CannotConnect, away, is_dead, translated
 
 Row = tuple[Any, ...]
 
@@ -38,15 +38,37 @@ KEEPALIVE = {
 
 
 class _Wire(txpostgres.Connection):  # type: ignore[misc]
-    """txpostgres' connection, which tells when it dies while nobody is asking."""
+    """txpostgres' connection, which tells when it dies while nobody is asking.
+
+    In any turn libpq may let go of the socket, or take another one (it tries twice, with and
+    without TLS). So none is left with the reactor over a turn: it would keep the stale number,
+    and be blind to whichever connection has that number next.
+    """
 
     lost: Callable[[], None] = staticmethod(lambda: None)
 
     def doRead(self) -> None:
+        self.reactor.removeReader(self)
+        self.reactor.removeWriter(self)
+        if self.closed:
+            return
         try:
-            super().doRead()
+            self.continuePolling()
         except psycopg2.Error:
             self.lost()
+        else:
+            self._listen()
+
+    doWrite = doRead
+
+    def cursorFinished(self, cursor: object) -> None:
+        self._cursors.remove(cursor)
+        self._listen()
+
+    def _listen(self) -> None:
+        if self._pollingD is None and not self.closed and self.fileno() >= 0:
+            self.reactor.addReader(self)
+            self.checkForNotifies()
 
 
 class Connection:
@@ -63,6 +85,7 @@ class Connection:
         try:
             await self._wire.connect(conninfo, options=options, **KEEPALIVE)
         except psycopg2.Error as error:
+            self.close()
             raise CannotConnect(" ".join(str(error).split())) from None
         self.usable = True
 
@@ -70,10 +93,13 @@ class Connection:
         self, statement: Statement, parameters: Mapping[str, object] | None = None
     ) -> list[Row]:
         """The rows of one statement, an empty list where it gives none."""
-        cursor = self._wire.cursor()
         try:
+            cursor = self._wire.cursor()
             await cast("Deferred[object]", cursor.execute(statement.sql, parameters))
             return cast("list[Row]", cursor.fetchall()) if cursor.description else []
+        except CancelledError:
+            # So txpostgres calls every statement that Postgres ended, as for its time-out.
+            raise away() from None
         except psycopg2.Error as error:
             if is_dead(error):
                 self._give_up()
@@ -96,7 +122,7 @@ class Connection:
     def close(self) -> None:
         """Say good-bye; for a connection on which nothing is under way."""
         self.usable = False
-        if self._wire.pollable() is not None and not self._wire.closed:
+        if self._wire.pollable() is not None:
             self._wire.close()
 
     def _give_up(self) -> None:

@@ -56,11 +56,12 @@ def translated(error: psycopg2.Error) -> Exception:
 def is_dead(error: psycopg2.Error) -> bool:
     """Whether the connection on which this happened is of no more use.
 
-    Deadlocks, full disks and lock time-outs are `OperationalError` too and leave it whole.
+    Deadlocks, full disks and lock time-outs are `OperationalError` too and leave it whole. An
+    error without a code is the driver's own: it lost the connection, unless it is a
+    `ProgrammingError`, with which it refuses what we asked of it.
     """
     if isinstance(error, psycopg2.InterfaceError):
         return True
-    state = error.pgcode or ""
-    if state:
-        return state.startswith(_DEAD)
-    return isinstance(error, psycopg2.OperationalError | psycopg2.DatabaseError)
+    if error.pgcode:
+        return error.pgcode.startswith(_DEAD)
+    return not isinstance(error, psycopg2.ProgrammingError)
