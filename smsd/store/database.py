@@ -36,10 +36,21 @@ class Transaction:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._failure: Exception | None = None
 
     async def run(self, statement: Statement, **parameters: object) -> list[Row]:
         """The rows of one statement of this transaction."""
-        return await self._connection.fetch(statement, parameters or None)
+        try:
+            return await self._connection.fetch(statement, parameters or None)
+        except Exception as failure:
+            self._failure = failure
+            raise
+
+    def check(self) -> None:
+        """Raise what a statement raised: Postgres answers the COMMIT of a failed transaction
+        with a silent rollback, also where the body has swallowed the error."""
+        if self._failure is not None:
+            raise self._failure
 
 
 class Database:
@@ -67,7 +78,6 @@ class Database:
         self._waiting: deque[Deferred[Connection]] = deque()
         self._open = False
         self._away = False
-        self._attempts = 0
 
     async def open(self) -> None:
         """Connect once, so that a start that cannot work fails; the rest of the pool follows."""
@@ -91,7 +101,7 @@ class Database:
         async def body(connection: Connection) -> list[Row]:
             return await connection.fetch(statement, parameters or None)
 
-        return await self._shielded(body, self._deadline)
+        return await self._shielded(statement.name, body, self._deadline)
 
     async def transaction(
         self,
@@ -104,18 +114,20 @@ class Database:
 
         async def whole(connection: Connection) -> T:
             await connection.fetch(_BEGIN)
+            tx = Transaction(connection)
             try:
-                result = await body(Transaction(connection))
+                result = await body(tx)
+                tx.check()
                 await connection.fetch(_COMMIT)
             except BaseException:
                 await _roll_back(connection)
                 raise
             return result
 
-        return await self._shielded(whole, deadline or self._deadline)
+        return await self._shielded(name, whole, deadline or self._deadline)
 
     def _shielded(
-        self, work: Callable[[Connection], Coroutine[Any, Any, T]], deadline: float
+        self, name: str, work: Callable[[Connection], Coroutine[Any, Any, T]], deadline: float
     ) -> Deferred[T]:
         """Do the work to its end, but let the caller wait no longer than the deadline."""
         answer: Deferred[T] = Deferred()
@@ -141,7 +153,7 @@ class Database:
                 timer.cancel()
                 (answer.errback if isinstance(result, Failure) else answer.callback)(result)  # type: ignore[arg-type]
             elif isinstance(result, Failure) and not result.check(Unavailable):
-                self._log.failure("after its deadline", failure=result)
+                self._log.failure("{name}, after its deadline", name=name, failure=result)
 
         Deferred.fromCoroutine(whole()).addBoth(done)
         return answer
@@ -177,11 +189,11 @@ class Database:
             connection.close()
 
     def _drop(self, connection: Connection) -> None:
+        connection.close()
         if connection in self._all:
             self._all.remove(connection)
             if connection in self._idle:
                 self._idle.remove(connection)
-            connection.close()
             self._replace()
 
     def _replace(self) -> None:
@@ -197,7 +209,7 @@ class Database:
             if timer.active():
                 timer.cancel()
         if self._away:
-            self._away, self._attempts = False, 0
+            self._away = False
             self._log.info("the database is back")
         self._all.add(connection)
         self._release(connection)
