@@ -28,7 +28,7 @@ WITH given AS MATERIALIZED (
     ORDER BY g.org_id, r.sim_key
 ), remembered AS (
     INSERT INTO sims (org_id, sim_key, slot, number, label, carrier, last_seen)
-    SELECT org_id, sim_key, slot, number, label, carrier, clock_timestamp() FROM reported
+    SELECT org_id, sim_key, slot, number, label, carrier, now() FROM reported
     ORDER BY org_id, sim_key
     ON CONFLICT (org_id, sim_key) DO UPDATE
     SET slot = EXCLUDED.slot, number = EXCLUDED.number, label = EXCLUDED.label,
