@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import secrets
@@ -22,15 +23,23 @@ class KeepsakeUnusable(RuntimeError):
 def pepper(home: Path) -> Pepper:
     """The pepper of this data directory, made on the first start (mode 0600)."""
     path = home / PEPPER
-    try:
-        made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return Pepper(_read_pepper(path))
-    with os.fdopen(made, "wb") as file:
-        file.write(secrets.token_hex(PEPPER_BYTES).encode())
-        file.flush()
-        os.fsync(file.fileno())
+    if not path.exists():
+        _make_pepper(path)
     return Pepper(_read_pepper(path))
+
+
+def _make_pepper(path: Path) -> None:
+    """Whole or not at all: another daemon may start now, and this one may die now."""
+    draft = path.with_name(f"{PEPPER}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(secrets.token_hex(PEPPER_BYTES).encode())
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
 
 
 def _read_pepper(path: Path) -> bytes:
