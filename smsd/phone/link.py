@@ -183,11 +183,12 @@ class Link(WebSocketServerProtocol):
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:
         """All that Autobahn writes comes through here; a phone that does not read is dropped."""
-        self.transport.write(data)
         if not self._flowing:
             self._unread += len(data)
             if self._unread > UNREAD:
                 self.drop("it does not read")
+                return
+        self.transport.write(data)
 
     def close(self, problem: Problem) -> None:
         """End the connection with the problem's close code."""

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_twisted
+from sockets import Running
+from twisted.internet import reactor as reactor_
 from twisted.internet.task import Clock
 from wires import MemoryPhone, Notes
 
+from smsd.assembly import Parts
+from smsd.domain.settings import Settings
 from smsd.phone.factory import LinkFactory
+from smsd.rest.channel import Site
+from smsd.store.database import Database
+
+reactor: Any = reactor_
 
 
 @pytest.fixture
@@ -36,3 +46,24 @@ def connect(factory: LinkFactory, clock: Clock) -> Iterator[Callable[..., Memory
     yield connect
     for phone in phones:
         phone.hang_up()
+
+
+@pytest_twisted.async_yield_fixture
+async def running(database: Database, tmp_path: Path) -> AsyncIterator[Running]:
+    """The whole gateway on a real socket and a real database."""
+    settings = Settings(data_dir=tmp_path, claims="open")
+    parts = Parts(settings, reactor, database, tmp_path)
+    await parts.begin()
+    site = Site(parts.api(_nothing_missing), reactor)
+    port = reactor.listenTCP(0, site, interface="127.0.0.1")
+    running = Running(database, port.getHost().port, parts)
+    yield running
+    await port.stopListening()
+    site.retire()
+    await running.end()
+    await running.alone()
+    parts.node.release()
+
+
+async def _nothing_missing() -> list[str]:
+    return []

@@ -121,13 +121,10 @@ def test_a_frame_to_a_phone_survives_the_wire(frame: Any) -> None:
     assert decode_from_gateway(encode(frame)) == frame
 
 
-@given(from_phone, st.dictionaries(st.text(min_size=30, max_size=40), scalars, min_size=1))
+@given(from_phone, st.dictionaries(st.text(min_size=30, max_size=40), texts | ids, min_size=1))
 def test_unknown_keys_are_ignored(frame: Any, more: dict[str, Any]) -> None:
     grown = {**more, **json.loads(encode(frame))}
-    try:
-        assert decode(json.dumps(grown).encode()) == frame
-    except BadFrame as problem:  # NaN is not JSON
-        assert "not a JSON number" in problem.detail
+    assert decode(json.dumps(grown).encode()) == frame
 
 
 @given(st.binary() | st.text(st.characters()).map(lambda s: s.encode("utf-8", "surrogatepass")))
@@ -145,7 +142,6 @@ def test_no_bytes_raise_anything_but_a_bad_frame(raw: bytes) -> None:
     try:
         decode(raw)
     except BadFrame as problem:
-        assert problem.detail
         encode(told(problem))
 
 
@@ -313,8 +309,10 @@ def test_half_a_character_in_a_secret_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("ledger", "keeps"),
-    [(True, True), (1, True), ("1", True), ("true", True), ("TRUE", True)]
-    + [(False, False), (0, False), ("0", False), ("no", False), ("", False), (None, False)],
+    [
+        *[(yes, True) for yes in (True, 1, "1", "true", "TRUE")],
+        *[(no, False) for no in (False, 0, "0", "no", "", None)],
+    ],
 )
 def test_who_promises_a_ledger(ledger: Any, keeps: bool) -> None:
     raw = json.dumps({"type": "auth", "org_id": "o", "secret_key": "s", "ledger": ledger})

@@ -37,6 +37,7 @@ HANDSHAKE = (
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n"
 )
 
+PLAIN = Identity()
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 
 
@@ -126,7 +127,7 @@ class MemoryPhone:
         factory: LinkFactory,
         clock: Clock,
         who: Caller | Newcomer | None = None,
-        identity: Identity = Identity(),
+        identity: Identity = PLAIN,
         *,
         behind: bytes = b"",
     ) -> None:
