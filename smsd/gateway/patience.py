@@ -25,17 +25,18 @@ class Patience:
     async def insist(self, work: Callable[[], Awaitable[T]], *, until: float | None = None) -> T:
         """What ``work`` gives, tried again while it raises `Unavailable`.
 
-        ``until`` is on the reactor's clock; after it, or when patience is over because the
-        gateway ends, the `Unavailable` is raised.
+        ``until`` is on the reactor's clock; when the next try would be later than that, or when
+        patience is over because the gateway ends, the `Unavailable` is raised.
         """
         pause = SOON
         while True:
+            wait = pause * (0.5 + self._chance())
             try:
                 return await work()
             except Unavailable:
-                if self._over or (until is not None and self.now + pause >= until):
+                if self._over or (until is not None and self.now + wait > until):
                     raise
-            await self._pause(pause * (0.5 + self._chance()))
+            await self._pause(wait)
             pause = min(LATE, 2 * pause)
 
     @property
