@@ -294,15 +294,16 @@ def test_drained_waits_for_the_parts_of_a_refused_batch(table):
     assert outcomes(answers) == ["stored a", "stored b", "stored c"]
 
 
-def test_parts_of_a_refused_batch_go_before_those_who_came_later(table):
+def test_parts_of_a_refused_batch_go_in_order_and_before_those_who_came_later(table):
     hot = lane(table)
-    put(hot, "a", "b", "c")
+    put(hot, "first", "a", "b", "c", "d")
     table.commit()
     put(hot, "later")
     table.refuse(DataRefused(None, "22P05"))
-    for _ in range(3):
+    table.refuse(DataRefused(None, "22P05"))
+    for _ in range(4):
         table.commit()
-    assert table.statements == [["a"], ["b", "c"], ["b"], ["c"], ["later"]]
+    assert table.statements[2:] == [["a", "b"], ["a"], ["b"], ["c", "d"], ["later"]]
 
 
 def test_who_no_longer_waits_is_stored_all_the_same(table):
