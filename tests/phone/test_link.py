@@ -56,6 +56,11 @@ def test_the_upgrade_is_answered_without_compression_or_delay(connect: Connect) 
     assert phone.line.no_delay
 
 
+def test_nothing_of_the_handshake_is_kept(connect: Connect) -> None:
+    kept = vars(connect(CALLER).link)
+    assert not {"http_request_data", "http_response_data", "http_headers"} & set(kept)
+
+
 def test_what_came_in_the_handshakes_segment_is_not_lost(connect: Connect, notes: Notes) -> None:
     phone = connect(CALLER, behind=text(inbound(id=1)) + text(inbound(id=2)) + text(PING_FRAME))
     assert phone.frames() == [

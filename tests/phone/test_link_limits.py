@@ -263,6 +263,7 @@ def test_a_session_that_ends_while_nothing_is_read_ends_in_order(
     phone.say(*[inbound()] * 500)
     factory.stop()
     assert phone.closed_with == 1001
+    assert phone.line.reading
     held.waiting[3].callback(None)
     phone.write(framed(CLOSE, b"\x03\xe9"))
     assert not phone.connected
