@@ -8,6 +8,7 @@ they are told, is not here.
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -76,9 +77,16 @@ class Child(ProcessProtocol):
 
     def interrupt(self) -> None:
         """Ask it to end quickly and in order; harmless where it has ended."""
+        self._signal(signal.SIGINT)
+
+    def quit(self) -> None:
+        """Make it end at once, as after a loss of power; harmless where it has ended."""
+        self._signal(signal.SIGQUIT)
+
+    def _signal(self, number: int) -> None:
         try:
             if self.transport is not None:
-                self.transport.signalProcess("INT")
+                self.transport.signalProcess(number)
         except ProcessExitedAlready:
             pass
 

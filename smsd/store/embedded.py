@@ -26,7 +26,7 @@ from smsd.store.directories import socket_directory
 from smsd.store.home import CLUSTER, barrier, made_home, occupied, unreachable
 from smsd.store.journal import Journal
 from smsd.store.lock import DirectoryLock
-from smsd.store.residents import Residents, clear_leftovers
+from smsd.store.residents import GRACE, Residents, clear_leftovers
 from smsd.store.unusable import PostgresUnusable
 
 __all__ = ["PostgresUnusable", "PrivatePostgres"]
@@ -41,6 +41,8 @@ class PrivatePostgres:
     """A Postgres that only this process and its user can reach, on a unix socket."""
 
     log = Logger()
+    #: How long a stop in order may take before it is a stop at once, which loses nothing.
+    grace = GRACE
 
     def __init__(
         self,
@@ -169,9 +171,23 @@ class PrivatePostgres:
     async def _put_away(self) -> None:
         """Whatever runs is told to end; the lock goes when nothing does."""
         for child in list(self._children):
-            child.interrupt()
-            await child.ended()
+            await self._end(child)
         self._lock.release()
+
+    async def _end(self, child: Child) -> None:
+        child.interrupt()
+        hastening = self._reactor.callLater(self.grace, self._hasten, child)
+        try:
+            await child.ended()
+        finally:
+            if hastening.active():
+                hastening.cancel()
+
+    def _hasten(self, child: Child) -> None:
+        self.log.warn(
+            "Postgres does not stop in order; it is made to, and recovers at its next start"
+        )
+        child.quit()
 
 
 class Backoff:

@@ -20,7 +20,11 @@ from twisted.internet.task import deferLater
 
 from smsd.store.unusable import PostgresUnusable
 
-#: How long an orphan may take to write down what it has in memory.
+#: Seconds that a server may take to write down what it has in memory, after which it is to end
+#: at once and to recover later. PostgreSQL 18.6 needs that: told to stop while it recovers from a
+#: crash, it sometimes waits for ever for its own checkpointer, deaf to all but SIGQUIT.
+GRACE = 10.0
+#: Seconds until we give up on an orphan.
 PATIENCE = 60.0
 _GLANCE = 0.05
 
@@ -48,9 +52,11 @@ class Residents:
     async def leave(self, clock: Any, patience: float = PATIENCE) -> bool:
         """Stop them and wait until the last has gone; whether there was any."""
         found = self._told_to_go()
-        deadline = clock.seconds() + patience
+        began, hastened = clock.seconds(), False
         while remaining := self.postmasters() + self.strays():
-            if clock.seconds() > deadline:
+            if not hastened and clock.seconds() > began + GRACE:
+                hastened = self._told_to_go(signal.SIGQUIT)
+            if clock.seconds() > began + patience:
                 raise PostgresUnusable(
                     f"A Postgres of an earlier run (process {remaining[0]}) still uses"
                     f" {self.data} and does not stop: end it, then start again."
@@ -58,12 +64,12 @@ class Residents:
             await deferLater(clock, _GLANCE)
         return found
 
-    def _told_to_go(self) -> bool:
+    def _told_to_go(self, how: signal.Signals = signal.SIGINT) -> bool:
         """A server ends its children itself; without one they are told one by one."""
         servers = self.postmasters()
         strays = [] if servers else self.strays()
         for pid in servers:
-            _signal(pid, signal.SIGINT)
+            _signal(pid, how)
         for pid in strays:
             _signal(pid, signal.SIGTERM)
         return bool(servers or strays)

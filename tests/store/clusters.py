@@ -12,6 +12,7 @@ import select
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import psycopg2
@@ -25,6 +26,7 @@ from smsd.store.residents import Residents
 #: For tests in which nothing depends on what survives a loss of power.
 HASTY = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
 DEADLINE = 60.0
+CHECKPOINTER = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'"
 ROOT = os.geteuid() == 0
 
 needs_root = pytest.mark.skipif(not ROOT, reason="needs root, who may become another user")
@@ -98,6 +100,16 @@ def ask(conninfo, sql, *values):
         return cursor.fetchone()[0] if cursor.description else None
     finally:
         connection.close()
+
+
+def ask_when_back(conninfo, sql):
+    """The same of a server that is recovering."""
+    deadline = time.monotonic() + DEADLINE
+    while True:
+        try:
+            return ask(conninfo, sql)
+        except psycopg2.OperationalError:
+            assert time.monotonic() < deadline, "the server does not come back"
 
 
 def server_pid(conninfo):

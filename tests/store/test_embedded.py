@@ -7,6 +7,7 @@ import psycopg2
 import pytest
 import pytest_twisted
 from clusters import (
+    CHECKPOINTER,
     DEADLINE,
     HASTY,
     ask,
@@ -181,6 +182,24 @@ async def test_stop_while_it_starts_leaves_nothing_running_and_nothing_half_made
     async with running(home) as (_, conninfo):
         assert ask(conninfo, "SELECT 1") == 1
     assert sorted(each.name for each in home.iterdir()) == ["lock", CLUSTER, "run"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_cannot_stop_in_order_is_stopped_at_once(home):
+    server = PrivatePostgres(the_reactor(), await filled(home), options=HASTY)
+    server.grace = 0.1
+    conninfo = await server.start()
+    needed = ask(conninfo, CHECKPOINTER)
+    os.kill(needed, signal.SIGSTOP)
+    warned = logged("does not stop in order")
+    at_once = logged("received immediate shutdown")
+    stopping = Deferred.fromCoroutine(server.stop())
+    await warned
+    os.kill(needed, signal.SIGCONT)
+    await at_once
+    await stopping
+    async with running(home) as (_, conninfo):
+        assert ask(conninfo, "SELECT 1") == 1
 
 
 def test_pauses_grow_to_an_end_until_a_server_was_well_for_a_while():

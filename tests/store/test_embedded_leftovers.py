@@ -11,6 +11,8 @@ import psycopg2.extras
 import pytest
 import pytest_twisted
 from clusters import (
+    CHECKPOINTER,
+    DEADLINE,
     ROOT,
     ask,
     filled,
@@ -177,7 +179,25 @@ async def test_an_orphan_that_does_not_stop_is_told_of(home, started_by_hand):
     with pytest.raises(PostgresUnusable, match=f"process {process.pid}.*still uses {home}"):
         await waiting
     process.send_signal(signal.SIGCONT)
-    assert process.wait(60) == 0
+    process.wait(DEADLINE)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_orphan_that_cannot_stop_in_order_is_stopped_at_once(home, started_by_hand):
+    process, conninfo = orphan(await filled(home), started_by_hand)
+    needed = ask(conninfo, CHECKPOINTER)
+    os.kill(needed, signal.SIGSTOP)
+    clock = Clock()
+    waiting = Deferred.fromCoroutine(Residents(home / CLUSTER).leave(clock))
+    clock.advance(9)
+    clock.advance(2)
+    os.kill(needed, signal.SIGCONT)
+    process.wait(DEADLINE)
+    clock.advance(1)
+    assert await waiting is True
+    assert "received immediate shutdown" in process.stderr.read()
+    async with running(home) as (_, conninfo):
+        assert ask(conninfo, "SELECT 1") == 1
 
 
 @pytest_twisted.ensureDeferred

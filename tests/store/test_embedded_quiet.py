@@ -7,7 +7,17 @@ import psycopg2
 import psycopg2.extras
 import pytest
 import pytest_twisted
-from clusters import HASTY, ask, filled, heard, new_home, removed, running, the_reactor
+from clusters import (
+    HASTY,
+    ask,
+    ask_when_back,
+    filled,
+    heard,
+    new_home,
+    removed,
+    running,
+    the_reactor,
+)
 from twisted.logger import Logger, LogLevel, formatEvent
 
 from smsd.store import binaries
@@ -108,6 +118,7 @@ def kill_a_backend_at_work(conninfo):
     with pytest.raises(psycopg2.OperationalError):
         psycopg2.extras.wait_select(busy)
     busy.close()
+    assert ask_when_back(conninfo, "SELECT 1") == 1
 
 
 def journal():
