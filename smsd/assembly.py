@@ -31,6 +31,7 @@ from smsd.gateway.inbox import Inbox
 from smsd.gateway.outbox import Outbox
 from smsd.gateway.patience import Patience
 from smsd.gateway.results import Results
+from smsd.gateway.resumption import Resumption, Rules
 from smsd.gateway.roster import Roster
 from smsd.gateway.spawn import Spawn
 from smsd.gateway.upkeep import Upkeep
@@ -193,7 +194,10 @@ class Parts:
             max_claims_per_hour=settings.max_claims_per_hour,
         )
         self._roster = Roster(reactor.seconds)
-        self._dispatch = Dispatch(database, self._roster, self._spawn, self._patience)
+        self._resumption = Resumption(database, Rules(settings.resume_grace, settings.max_attempts))
+        self._dispatch = Dispatch(
+            database, self._roster, self._resumption, self._spawn, self._patience
+        )
         self._attendance = Attendance(
             database,
             self._roster,
@@ -218,6 +222,8 @@ class Parts:
             spawn=self._spawn,
             node_id=self.node.node_id,
             confirm_timeout=settings.confirm_timeout,
+            unconfirmed=settings.unconfirmed,
+            max_attempts=settings.max_attempts,
         )
         self._links = LinkFactory(
             reactor,

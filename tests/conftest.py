@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from databases import FAST, conninfo_of, opened
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -30,34 +31,7 @@ from smsd.store.statements import Statement
 
 TEMPLATE = "template_smsd"
 
-#: Speed instead of durability: these databases do not outlive the run.
-FAST = {
-    "fsync": "off",
-    "full_page_writes": "off",
-    "synchronous_commit": "off",
-    "max_connections": "100",
-}
-
 _numbers = count(1)
-
-
-def conninfo_of(conninfo: str, database: str) -> str:
-    """The same server, another database."""
-    return " ".join(p for p in conninfo.split() if not p.startswith("dbname=")) + (
-        f" dbname={database}"
-    )
-
-
-def chance() -> float:
-    """Chance that is always in the middle."""
-    return 0.5
-
-
-async def opened(conninfo: str, size: int = 2) -> Database:
-    """A pool on the real reactor."""
-    database = Database(reactor, conninfo, size=size, chance=chance, deadline=20)
-    await database.open()
-    return database
 
 
 @pytest.fixture(scope="session")

@@ -78,8 +78,10 @@ class Attendance:
             replaced, heirs = self._roster.report(visit, tuple(sims))
             for older in replaced:
                 self._replace(older)
-            await self._reporting.put(visit.row(), org_id=visit.org_id)
+            # What waits for these SIMs comes before any new ticket for them, from now on.
             self._dispatch.wake({visit, *heirs})
+            await self._reporting.put(visit.row(), org_id=visit.org_id)
+            self._resume(visit)
             self._log.info(
                 "a phone of {org} reports {sims}",
                 org=visit.org_id,
@@ -90,6 +92,7 @@ class Attendance:
     def serve(self, visit: Visit) -> None:
         """The phone has been greeted: give it what waits for it."""
         self._dispatch.wake({visit})
+        self._resume(visit)
 
     def end(self, visit: Visit, why: str) -> None:
         """The phone is gone. Harmless for a visit that has ended or was replaced."""
@@ -121,9 +124,21 @@ class Attendance:
             older.phone.close(Replaced())
             self.end(older, "replaced by a newer session")
 
+    def resume_all(self) -> None:
+        """Sessions of other nodes are over: their phones may be back, and here."""
+        for visit in self._roster:
+            self._resume(visit)
+
+    def _resume(self, visit: Visit) -> None:
+        self._spawn("resuming", self._dispatch.resume(visit))
+
     async def _put_down(self, visit: Visit, heirs: set[Visit]) -> None:
+        left_open = bool(visit.unsettled())
         await self._dispatch.gone(visit, heirs)
         await self._forget(visit)
+        for other in self._roster.of(visit.org_id) if left_open else ():
+            if other.is_same_phone(visit):  # it was back before its last session was over
+                self._resume(other)
 
     async def _forget(self, visit: Visit) -> None:
         row = SessionRow(visit.org_id, visit.session_id)

@@ -12,11 +12,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from smsd.domain.errors import Unavailable
 from smsd.domain.records import Ticket, Wish
+from smsd.gateway.holds import Holds
 from smsd.gateway.patience import Patience
+from smsd.gateway.resumption import Resumption
 from smsd.gateway.roster import Roster
 from smsd.gateway.spawn import Spawn
 from smsd.gateway.visit import Visit
@@ -44,13 +47,22 @@ class Dispatch:
     _log = Logger()
 
     def __init__(
-        self, database: Database, roster: Roster, spawn: Spawn, patience: Patience
+        self,
+        database: Database,
+        roster: Roster,
+        resumption: Resumption,
+        spawn: Spawn,
+        patience: Patience,
     ) -> None:
         self._database = database
         self._roster = roster
+        self._resumption = resumption
         self._spawn = spawn
         self._patience = patience
         self._closing = False
+        self._holds = Holds()
+        #: Phones that left while tickets for them were being stored.
+        self._unpromised: dict[Visit, Deferred[None]] = {}
         #: Tickets that are being stored as queued, by org and queue.
         self._queueing: Counter[tuple[str, str]] = Counter()
         self._waiting: Batch[str, bool] = Batch("waiting", self._ask_who_waits)
@@ -81,22 +93,31 @@ class Dispatch:
         given: dict[Visit, list[Ticket]] = {}
         strays: dict[int, Pushed] = {}
         for offer, ticket in stored:
+            if offer.visit is not None and not offer.visit.on_line:
+                strays[ticket.id] = offer.visit.pushed(ticket.id)
+                continue
             self._take_back(offer)
             if offer.visit is None:
                 self._note_queued(offer)
-            elif offer.visit.on_line:
-                given.setdefault(offer.visit, []).append(ticket)
             else:
-                strays[ticket.id] = _never_pushed(offer.visit, ticket)
+                given.setdefault(offer.visit, []).append(ticket)
         for visit, tickets in given.items():
             visit.give(tickets)
         self._feed_all(self._servers_of([offer for offer, _ in stored]))
         if strays:
             await self._put_back(list(strays.values()))
+            for offer, ticket in stored:
+                if ticket.id in strays:
+                    self._take_back(offer)
         return [offer.visit is not None and ticket.id not in strays for offer, ticket in stored]
 
     def _takes_now(self, visit: Visit) -> bool:
-        return visit.takes_now and not self._closing and not self._queueing_for(visit)
+        return not (
+            self._closing
+            or visit.org_id in self._holds
+            or not visit.takes_now
+            or self._queueing_for(visit)
+        )
 
     def _queueing_for(self, visit: Visit) -> bool:
         """Whether a ticket that this phone may have to serve is being stored as queued."""
@@ -107,6 +128,8 @@ class Dispatch:
     def _take_back(self, offer: Offer) -> None:
         if offer.visit is not None:
             offer.visit.promised -= 1
+            if not offer.visit.promised and offer.visit in self._unpromised:
+                self._unpromised.pop(offer.visit).callback(None)
             return
         place = (offer.org_id, offer.key)
         self._queueing[place] -= 1
@@ -135,9 +158,9 @@ class Dispatch:
 
     def feed(self, visit: Visit) -> None:
         """Give the phone what waits for it, if it has places."""
-        if visit.feeding or self._closing or not visit.backlog or visit.promised:
+        if visit.feeding or self._closing or visit.promised or self._holds.blocks(visit):
             return
-        if visit.places > 0:
+        if (visit.backlog or self._resumption.is_due(visit)) and visit.places > 0:
             visit.feeding = True
             self._spawn("feeding a phone", self._feed(visit))
 
@@ -154,7 +177,8 @@ class Dispatch:
 
     async def _feed(self, visit: Visit) -> None:
         try:
-            if not await self._anything_waits(visit):
+            await self._push_again(visit)
+            if not (visit.backlog and await self._anything_waits(visit)):
                 return
             while visit.backlog and not self._closing and (places := visit.places):
                 await self._claim(visit, min(places, BITE))
@@ -162,6 +186,13 @@ class Dispatch:
             pass  # the tick tries again
         finally:
             visit.feeding = False
+
+    async def _push_again(self, visit: Visit) -> None:
+        """What goes a second time goes when it is due, and holds nobody up."""
+        while self._resumption.is_due(visit) and not self._closing and (places := visit.places):
+            strays = await self._resumption.push_again(visit, min(places, BITE))
+            if strays:
+                await self._put_back([visit.pushed(ticket.id) for ticket in strays])
 
     async def _anything_waits(self, visit: Visit) -> bool:
         """Asked for all phones that arrive together in one statement."""
@@ -179,6 +210,7 @@ class Dispatch:
             serves=self._roster.serves(visit),
             session_id=visit.session_id,
             phone_id=visit.phone_id,
+            ledger=visit.identity.keeps_ledger,
             places=places,
         )
         if len(tickets) < places:
@@ -186,7 +218,7 @@ class Dispatch:
         if visit.on_line:
             visit.give(tickets)
         elif tickets:
-            await self._put_back([_never_pushed(visit, ticket) for ticket in tickets])
+            await self._put_back([visit.pushed(ticket.id) for ticket in tickets])
 
     def _calm(self, visit: Visit, seen: int) -> None:
         """Nothing waits, unless something was queued since we looked."""
@@ -205,22 +237,50 @@ class Dispatch:
 
     async def gone(self, visit: Visit, heirs: set[Visit]) -> None:
         """Write down what is known of the visit's pushes, and let others serve what waits."""
+        comes_back = bool(visit.promised or visit.unwritten)
+        if comes_back:
+            self._holds.begin(visit.org_id)
+        try:
+            await self._write_down(visit)
+        finally:
+            blocked = self._holds.end(visit.org_id) if comes_back else set()
+        self.wake(heirs | blocked)
+
+    async def _write_down(self, visit: Visit) -> None:
+        await self._patience.insist(lambda: self._resumption.left(visit))
         if pushes := visit.unsettled():
             await self._put_back(pushes)
-        self.wake(heirs)
+        if visit.promised:
+            unpromised: Deferred[None] = Deferred()
+            self._unpromised[visit] = unpromised
+            await unpromised
+
+    async def resume(self, visit: Visit) -> None:
+        """The phone is on line, or has said more of itself: what was it given before?"""
+        if not self._closing:
+            await self._resumption.look(visit)
+            self.feed(visit)
+
+    def answered(self, visit: Visit, ticket_id: int) -> None:
+        """The phone said what became of a ticket."""
+        self._resumption.answered(visit, ticket_id)
 
     async def _put_back(self, pushes: Sequence[Pushed]) -> None:
-        for org_id, id_, status in await self._patience.insist(
+        for org_id, id_, status, key in await self._patience.insist(
             lambda: messages.end_pushes(self._database, pushes)
         ):
             if status == "queued":
                 self._log.debug("ticket {org}/{id} waits again", org=org_id, id=id_)
-                self.wake(set(self._roster.of(org_id)))
+                serving = self._roster.first(org_id, key)
+                self.wake({serving} if serving else set())
+
+    def given_up(self, org_id: str, ticket_id: int) -> None:
+        """The ticket's phone never answered: it has failed, or waits again."""
+        visits = set(self._roster.of(org_id))
+        for visit in visits:
+            visit.settled(ticket_id)
+        self.wake(visits)
 
     def close(self) -> None:
         """No new pushes from now on: the gateway is shutting down."""
         self._closing = True
-
-
-def _never_pushed(visit: Visit, ticket: Ticket) -> Pushed:
-    return Pushed(ticket.org_id, ticket.id, visit.session_id, None, None)

@@ -111,6 +111,7 @@ def _row(org_id: str, draft: Draft, wish: Wish, offer: Offer) -> NewMessage:
         served = offer.visit.serving(wish.key)
         row.status, row.attempts = "sending", 1
         row.session_id, row.phone_id = offer.visit.session_id, offer.visit.phone_id
+        row.ledger = offer.visit.identity.keeps_ledger
         row.sim_slot = row.sim_slot if served.sim_slot is None else served.sim_slot
         row.sim_number = served.sim_number or row.sim_number
         row.sim_digits = served.sim_digits or row.sim_digits

@@ -37,6 +37,7 @@ class Results:
         unanswered, for until they are stored their places stay taken.
         """
         visit.heard_of(result.id)
+        self._dispatch.answered(visit, result.id)
         verdict = await self._patience.insist(lambda: self._lane.put(result, org_id=result.org_id))
         if verdict in ("settled", "repeated"):
             self._free(visit, result.id)
@@ -56,26 +57,4 @@ class Results:
         await self._lane.drained()
 
     async def _write(self, results: Sequence[Result]) -> list[str]:
-        """A ticket stands in a statement once: the success, if there is one, else the first."""
-        chosen: dict[tuple[str, int], int] = {}
-        for at, result in enumerate(results):
-            place = (result.org_id, result.id)
-            first = chosen.setdefault(place, at)
-            if result.success and not results[first].success:
-                chosen[place] = at
-        order = list(chosen.values())
-        verdicts = dict(
-            zip(
-                order,
-                await messages.settle(self._database, [results[at] for at in order]),
-                strict=True,
-            )
-        )
-        return [
-            verdicts.get(at) or _repeated(verdicts[chosen[result.org_id, result.id]])
-            for at, result in enumerate(results)
-        ]
-
-
-def _repeated(verdict: str) -> str:
-    return "repeated" if verdict == "settled" else verdict
+        return await messages.settle(self._database, results)

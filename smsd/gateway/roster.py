@@ -57,7 +57,7 @@ class Roster:
         self._arrivals = 0
 
     def __iter__(self) -> Iterator[Visit]:
-        for org in self._orgs.values():
+        for org in list(self._orgs.values()):
             yield from list(org.by_key.get("*", ()))
 
     def __len__(self) -> int:

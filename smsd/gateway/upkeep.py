@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -13,9 +13,10 @@ from smsd.domain.errors import Unavailable
 from smsd.gateway.attendance import Attendance
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Doorman
+from smsd.gateway.resumption import UNDELIVERABLE
 from smsd.gateway.roster import Roster
 from smsd.gateway.spawn import Spawn
-from smsd.store import messages, orgs, phones
+from smsd.store import messages, orgs, phones, resumption
 from smsd.store.database import Database
 
 UNCONFIRMED = "The phone took it but never confirmed; it may have been sent."
@@ -34,6 +35,8 @@ class Upkeep:
     spawn: Spawn
     node_id: str
     confirm_timeout: float
+    unconfirmed: Literal["fail", "resend"]
+    max_attempts: int
     _loops: list[LoopingCall] = field(default_factory=list)
     _log = Logger()
 
@@ -42,7 +45,7 @@ class Upkeep:
         self._every(1, "tick", self._tick)
         self._every(5, "heartbeat", self.beat)
         self._every(5, "poll", self.dispatch.poll)
-        self._every(5, "late tickets", self._fail_late)
+        self._every(5, "late tickets", self._end_late)
         self._every(60, "pruning", self._prune)
 
     def stop(self) -> None:
@@ -56,17 +59,35 @@ class Upkeep:
             await self.attendance.tell_again()
         for node_id in await phones.sweep_nodes_everywhere(self.database):
             self._log.warn("node {node} is dead; its sessions are swept", node=node_id)
+            self.attendance.resume_all()
 
     async def _tick(self) -> None:
         self.dispatch.tick()
 
-    async def _fail_late(self) -> None:
-        for org_id, id_ in await messages.fail_unconfirmed_everywhere(
-            self.database, timeout=self.confirm_timeout, detail=UNCONFIRMED
-        ):
-            self._log.info("ticket {org}/{id} was never confirmed", org=org_id, id=id_)
-            for visit in self.roster.of(org_id):
-                visit.settled(id_)
+    async def _end_late(self) -> None:
+        """Tickets that no phone answered in time (setting ``unconfirmed``)."""
+        if self.unconfirmed == "fail":
+            late = [
+                (org_id, id_, "failed")
+                for org_id, id_ in await messages.fail_unconfirmed_everywhere(
+                    self.database, timeout=self.confirm_timeout, detail=UNCONFIRMED
+                )
+            ]
+        else:
+            late = await resumption.requeue_unconfirmed_everywhere(
+                self.database,
+                timeout=self.confirm_timeout,
+                max_attempts=self.max_attempts,
+                detail=UNDELIVERABLE,
+            )
+        for org_id, id_, status in late:
+            self._log.info(
+                "ticket {org}/{id} was never confirmed: {status}",
+                org=org_id,
+                id=id_,
+                status=status,
+            )
+            self.dispatch.given_up(org_id, id_)
 
     async def _prune(self) -> None:
         self.doorman.prune()

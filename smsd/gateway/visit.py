@@ -219,18 +219,47 @@ class Visit:
         if push is None:
             return False
         self._leave_place(push)
+        if push.pushed_at is None:  # it was settled elsewhere, and need not be written any more
+            self._held.remove(push)
         return True
+
+    @property
+    def unwritten(self) -> bool:
+        """Whether there are tickets that the transport did not take."""
+        return bool(self._held)
 
     @property
     def awaits_results(self) -> bool:
         """Whether the phone has tickets that it may still answer soon."""
         return self._in_place > 0
 
+    def has(self, ticket_id: int) -> bool:
+        """Whether the ticket was pushed in this visit and has no result."""
+        return ticket_id in self._open
+
+    def pushed(
+        self, ticket_id: int, pushed_at: float | None = None, received_at: float | None = None
+    ) -> Pushed:
+        """What is known of a push of this visit, as it is written down."""
+        return Pushed(
+            self.org_id,
+            ticket_id,
+            self.session_id,
+            self.phone_id,
+            _ms(pushed_at),
+            _ms(received_at),
+        )
+
+    def is_same_phone(self, other: Visit) -> bool:
+        """Whether another visit of the org is of this phone (contract section 3, resuming)."""
+        if self.device_key or other.device_key:
+            return self.device_key == other.device_key
+        return bool(self.numbers & other.numbers) or self.phone_id == other.phone_id == "?"
+
     def unsettled(self) -> list[Pushed]:
         """What is known of the pushes that have no result; for the end of the visit."""
         return [
-            Pushed(self.org_id, id_, self.session_id, _ms(push.pushed_at), _ms(push.received_at))
-            for id_, push in self._open.items()
+            self.pushed(id_, push.pushed_at, push.received_at) for id_, push in self._open.items()
         ]
 
 

@@ -50,6 +50,7 @@ class NewMessage(Struct, kw_only=True, omit_defaults=True):
     attempts: int = 0
     session_id: str | None = None
     phone_id: str | None = None
+    ledger: bool = False
 
 
 class Served(Struct, frozen=True):
@@ -67,6 +68,7 @@ class Pushed(Struct, frozen=True):
     org_id: str
     id: int
     session_id: str
+    phone_id: str
     pushed: int | None
     received: int | None
 
@@ -127,6 +129,7 @@ async def claim(
     serves: Sequence[Served],
     session_id: str,
     phone_id: str,
+    ledger: bool,
     places: int,
 ) -> list[Ticket]:
     """The oldest tickets that wait for this session, at most ``places``, now ``sending``."""
@@ -136,6 +139,7 @@ async def claim(
         serves=jsoned(serves),
         session_id=session_id,
         phone_id=phone_id,
+        ledger=ledger,
         places=places,
     )
     return [
@@ -144,8 +148,10 @@ async def claim(
     ]
 
 
-async def end_pushes(database: Database, pushes: Sequence[Pushed]) -> list[tuple[str, int, str]]:
-    """Write down what is known of a session's open pushes; (org, id, status) of each changed."""
+async def end_pushes(
+    database: Database, pushes: Sequence[Pushed]
+) -> list[tuple[str, int, str, str]]:
+    """Write down what is known of a session's open pushes; (org, id, status, queue) of each."""
     return await database.run(_END, rows=jsoned(pushes))
 
 

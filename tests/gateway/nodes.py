@@ -26,6 +26,7 @@ from smsd.gateway.inbox import Inbox
 from smsd.gateway.outbox import Accepted, Outbox
 from smsd.gateway.patience import Patience
 from smsd.gateway.results import Results
+from smsd.gateway.resumption import Resumption, Rules
 from smsd.gateway.roster import Roster
 from smsd.gateway.spawn import Spawn
 from smsd.gateway.upkeep import Upkeep
@@ -229,7 +230,8 @@ class Node:
         self.hashing = hashing or Hashing(reactor, middle)
         self.doorman = Doorman(watched, pepper, self.hashing, clock=clock.seconds, **doorman)
         self.roster = Roster(clock.seconds)
-        self.dispatch = Dispatch(watched, self.roster, self.spawn, self.patience)
+        self.resumption = Resumption(watched, Rules())
+        self.dispatch = Dispatch(watched, self.roster, self.resumption, self.spawn, self.patience)
         self.attendance = Attendance(
             watched,
             self.roster,
@@ -254,6 +256,8 @@ class Node:
             spawn=self.spawn,
             node_id=name,
             confirm_timeout=600,
+            unconfirmed="fail",
+            max_attempts=5,
         )
 
     def now(self) -> float:

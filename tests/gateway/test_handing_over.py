@@ -307,7 +307,6 @@ async def test_a_new_ticket_does_not_overtake_those_that_are_being_stored(node, 
     assert phone.pushed == [1, 2]
 
 
-@pytest.mark.xfail(reason="the backlog is set only after the report is stored")
 @pytest_twisted.ensureDeferred
 async def test_a_new_ticket_does_not_overtake_one_that_waits_for_a_sim_just_reported(node, org):
     """The phone serves its SIMs from its report on, so what waits for them comes first at once,
@@ -324,7 +323,6 @@ async def test_a_new_ticket_does_not_overtake_one_that_waits_for_a_sim_just_repo
     assert phone.pushed == [1, 2]
 
 
-@pytest.mark.xfail(reason="nothing holds the heir back while tickets are put back")
 @pytest_twisted.ensureDeferred
 async def test_an_heir_gets_what_the_phone_that_left_had_not_got_first(node, org):
     first, second = await node.come(), await node.come()
@@ -332,7 +330,6 @@ async def test_an_heir_gets_what_the_phone_that_left_had_not_got_first(node, org
         sending = Deferred.fromCoroutine(node.send())
         await soon(gate.reached)
         node.attendance.end(first.visit, "a test")
-        await node.settled()
         later = Deferred.fromCoroutine(node.send())
         holding = node.database.held("end_pushes")
         putting_back = holding.__enter__()
@@ -345,7 +342,6 @@ async def test_an_heir_gets_what_the_phone_that_left_had_not_got_first(node, org
     assert second.pushed == [1, 2]
 
 
-@pytest.mark.xfail(reason="nothing holds the heir back while tickets are put back")
 @pytest_twisted.ensureDeferred
 async def test_an_heir_gets_what_was_held_for_the_phone_that_left_first(node, org):
     first, second = await node.come(), await node.come()
@@ -362,7 +358,6 @@ async def test_an_heir_gets_what_was_held_for_the_phone_that_left_first(node, or
     assert second.pushed == [1, 2]
 
 
-@pytest.mark.xfail(reason="a settled ticket stays among the held")
 @pytest_twisted.ensureDeferred
 async def test_a_ticket_that_is_settled_while_it_is_held_is_not_written_any_more(
     node, org, database

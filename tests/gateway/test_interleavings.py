@@ -75,6 +75,7 @@ class Bustle:
     def leave(self) -> None:
         if self.phone is not None and self.phone.visit is not None:
             phone, self.phone = self.phone, None
+            phone.visit.receipt(getattr(phone, "mark", 0))  # else it is given them again
             self.node.attendance.end(phone.visit, "a test")
 
     async def _send(self, wishes) -> None:

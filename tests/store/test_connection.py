@@ -3,7 +3,7 @@
 import psycopg2
 import pytest
 import pytest_twisted
-from conftest import conninfo_of
+from databases import conninfo_of
 from seed import sql
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred

@@ -1,12 +1,13 @@
 """Ids are handed out per org, in commit order: a reader who walks up sees every row once."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
 import pytest
 import pytest_twisted
-from conftest import opened
+from databases import opened
 from seed import append, ask, claimed, new_org, sms, stored, ticket
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -51,11 +52,14 @@ async def test_a_walker_beside_writers_on_two_processes_misses_no_row(database, 
     walkers = [Walker(reading, org_id) for org_id in ORGS]
     walks = [Deferred.fromCoroutine(w.walk(lambda: bool(ended))) for w in walkers]
     other = getProcessOutputAndValue(
-        sys.executable, [str(WRITER), conninfo, "other", "4", "40", *ORGS], reactor=reactor
+        sys.executable,
+        [str(WRITER), conninfo, "other", "4", "40", *ORGS],
+        env=os.environ,
+        reactor=reactor,
     )
     ours = await write_all(writing, "ours", 4, 60, ORGS)
     out, err, code = await other
-    assert (code, err) == (0, b"")
+    assert (err.decode(), code) == ("", 0)
     ended.append(True)
     for walk in walks:
         await walk

@@ -286,7 +286,13 @@ async def test_two_batches_of_results_in_opposite_order_do_not_deadlock(database
 async def claim(database, *serves, places=100, org_id="acme", session_id=SESSION):
     served = [Served(each) if isinstance(each, str) else each for each in serves]
     return await messages.claim(
-        database, org_id, serves=served, session_id=session_id, phone_id="dev", places=places
+        database,
+        org_id,
+        serves=served,
+        session_id=session_id,
+        phone_id="dev",
+        ledger=False,
+        places=places,
     )
 
 
@@ -377,12 +383,12 @@ async def test_what_is_known_of_a_push_decides_where_its_ticket_goes(database):
     await claimed(database, "acme")
     await append(database, *(pushed() for _ in range(4)))
     ends = [(1, None, None), (2, 1000, None), (3, 1000, 2000)]
-    pushes = [Pushed("acme", id_, SESSION, sent, read) for id_, sent, read in ends]
+    pushes = [Pushed("acme", id_, SESSION, "?", sent, read) for id_, sent, read in ends]
     changed = await messages.end_pushes(database, pushes)
     assert sorted(changed) == [
-        ("acme", 1, "queued"),
-        ("acme", 2, "sending"),
-        ("acme", 3, "sending"),
+        ("acme", 1, "queued", "*"),
+        ("acme", 2, "sending", "*"),
+        ("acme", 3, "sending", "*"),
     ]
     columns = (
         "status, attempts, handed_at IS NULL,"
@@ -400,9 +406,9 @@ async def test_what_is_known_of_a_push_decides_where_its_ticket_goes(database):
 async def test_a_ticket_that_was_pushed_before_stays_known_when_it_goes_back(database):
     await claimed(database, "acme")
     await append(database, pushed(attempts=2))
-    await messages.end_pushes(database, [Pushed("acme", 1, SESSION, None, None)])
+    await messages.end_pushes(database, [Pushed("acme", 1, SESSION, "?", None, None)])
     columns = "status, attempts, handed_at IS NULL"
-    assert await stored(database, columns) == [("queued", 1, False)]
+    assert await stored(database, columns) == [("sending", 1, False)]
     result = Result(org_id="acme", id=1, success=True)
     assert await messages.settle(database, [result]) == ["settled"]
 
@@ -413,7 +419,7 @@ async def test_only_the_open_tickets_of_that_very_session_are_touched(database):
     await append(database, pushed(), pushed(session_id=OTHER_SESSION), ticket())
     await append(database, pushed("other"))
     await messages.settle(database, [Result(org_id="acme", id=1, success=True)])
-    pushes = [Pushed("acme", id_, SESSION, None, None) for id_ in (1, 2, 3, 99)]
+    pushes = [Pushed("acme", id_, SESSION, "?", None, None) for id_ in (1, 2, 3, 99)]
     assert await messages.end_pushes(database, pushes) == []
     assert await stored(database, "status, attempts") == [
         ("sent", 1),

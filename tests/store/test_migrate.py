@@ -3,7 +3,7 @@
 import psycopg2
 import pytest
 import pytest_twisted
-from conftest import conninfo_of, opened
+from databases import conninfo_of, opened
 from seed import ask
 from twisted.internet.defer import Deferred, gatherResults
 

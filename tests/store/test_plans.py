@@ -117,6 +117,7 @@ async def claiming(database):
         serves='[{"sim_key": "1555"}, {"sim_key": "*"}, {"sim_key": "slot:0"}]',
         session_id=SESSION,
         phone_id="?",
+        ledger=False,
         places=64,
     )
 

@@ -63,9 +63,12 @@ CREATE TABLE messages (
     attempts     integer NOT NULL DEFAULT 0,
     session_id   uuid,                  -- the session that has or had it last
     phone_id     text,                  -- who that session's phone said it is
+    ledger       boolean NOT NULL DEFAULT false,  -- and whether it keeps a ledger
     handed_at    timestamptz,           -- first given to a session
     pushed_at    timestamptz,           -- last written to a socket; null: not known
     received_at  timestamptz,           -- receipt of that push; null: not known
+    receipted    integer NOT NULL DEFAULT 0,  -- pushes that had a receipt and no result
+    waited_ms    integer NOT NULL DEFAULT 0,  -- how long its phone was back without it
     sent_at      timestamptz,
     error        text,                  -- a stable slug
     error_detail text,                  -- for people

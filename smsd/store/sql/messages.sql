@@ -8,7 +8,7 @@ WITH given AS MATERIALIZED (
         ord integer, org_id text, status text, direction text, address text, address_key text,
         body text, sim_slot smallint, sim_number text, sim_digits text, ask_sims boolean,
         device_ts bigint, dedupe text, sim_asked text, sim_key text, ref text,
-        attempts integer, session_id uuid, phone_id text
+        attempts integer, session_id uuid, phone_id text, ledger boolean
     )
 ), counters AS MATERIALIZED (
     -- A counter outlives its org: that it is there does not say that the org is.
@@ -29,7 +29,7 @@ WITH given AS MATERIALIZED (
     INSERT INTO messages (
         org_id, id, status, direction, address, address_key, body,
         sim_slot, sim_number, sim_digits, device_ts, dedupe,
-        sim_asked, sim_key, ref, attempts, session_id, phone_id, handed_at
+        sim_asked, sim_key, ref, attempts, session_id, phone_id, ledger, handed_at
     )
     SELECT
         n.org_id, n.id, n.status, n.direction, n.address, n.address_key, n.body,
@@ -38,6 +38,7 @@ WITH given AS MATERIALIZED (
         coalesce(n.sim_digits, s.sim_digits),
         n.device_ts, decode(n.dedupe, 'hex'),
         n.sim_asked, n.sim_key, n.ref, coalesce(n.attempts, 0), n.session_id, n.phone_id,
+        coalesce(n.ledger, false),
         CASE n.status WHEN 'sending' THEN clock_timestamp() END
     FROM numbered AS n
     LEFT JOIN LATERAL (
@@ -54,7 +55,8 @@ SELECT ord, id FROM numbered
 
 -- settle_results --
 -- Write down what phones say became of tickets. Rows are locked in order first, so that two
--- batches cannot deadlock; each ticket stands in a batch once.
+-- batches cannot deadlock. Of several results of one ticket the first that may be written counts,
+-- but a success before a failure.
 WITH given AS MATERIALIZED (
     SELECT *
     FROM json_to_recordset(%(rows)s::json) AS g (
@@ -63,31 +65,35 @@ WITH given AS MATERIALIZED (
     )
 ), held AS MATERIALIZED (
     SELECT m.org_id, m.id, m.status, m.ref
-    FROM messages AS m JOIN given AS g USING (org_id, id)
-    WHERE m.direction = 'out' AND m.attempts >= 1
+    FROM messages AS m
+    WHERE (m.org_id, m.id) IN (SELECT org_id, id FROM given)
+        AND m.direction = 'out' AND m.attempts >= 1
     ORDER BY m.org_id, m.id
-    FOR UPDATE OF m
+    FOR UPDATE
+), telling AS MATERIALIZED (
+    SELECT DISTINCT ON (g.org_id, g.id) g.*
+    FROM given AS g JOIN held AS h USING (org_id, id)
+    WHERE (g.ref IS NULL OR g.ref = h.ref)
+        AND (h.status IN ('queued', 'sending') OR (h.status = 'failed' AND g.status = 'sent'))
+    ORDER BY g.org_id, g.id, g.status = 'sent' DESC, g.ord
 ), settled AS (
     UPDATE messages AS m
-    SET status = g.status,
-        error = g.error,
-        error_detail = g.error_detail,
-        sent_at = CASE g.status WHEN 'sent' THEN
-            coalesce(to_timestamp(g.sent_at / 1000.0), clock_timestamp()) END
-    FROM given AS g JOIN held AS h USING (org_id, id)
-    WHERE m.org_id = g.org_id AND m.id = g.id
-        AND (h.status IN ('queued', 'sending') OR (h.status = 'failed' AND g.status = 'sent'))
-        AND (g.ref IS NULL OR g.ref = h.ref)
-    RETURNING m.org_id, m.id
+    SET status = t.status,
+        error = t.error,
+        error_detail = t.error_detail,
+        sent_at = CASE t.status WHEN 'sent' THEN
+            coalesce(to_timestamp(t.sent_at / 1000.0), clock_timestamp()) END
+    FROM telling AS t
+    WHERE m.org_id = t.org_id AND m.id = t.id
 )
 SELECT g.ord,
-    CASE WHEN s.id IS NOT NULL THEN 'settled'
+    CASE WHEN t.ord IS NOT NULL THEN 'settled'
          WHEN h.id IS NULL THEN 'unknown'
          WHEN g.ref <> h.ref THEN 'ignored'
          ELSE 'repeated' END
 FROM given AS g
 LEFT JOIN held AS h USING (org_id, id)
-LEFT JOIN settled AS s USING (org_id, id)
+LEFT JOIN telling AS t USING (ord)
 
 -- claim_tickets --
 -- Give the oldest waiting tickets to a session: those in the queues that it serves. Keys go into
@@ -115,6 +121,7 @@ WITH serves AS (
         attempts = m.attempts + 1,
         session_id = %(session_id)s::uuid,
         phone_id = %(phone_id)s,
+        ledger = %(ledger)s,
         handed_at = coalesce(m.handed_at, clock_timestamp()),
         pushed_at = NULL,
         received_at = NULL,
@@ -130,11 +137,12 @@ SELECT id, address, body, sim_asked, ref, attempts FROM claimed ORDER BY id
 
 -- end_pushes --
 -- What is known of a session's unanswered pushes, written down when the session ends: those that
--- never reached the transport go back to the queue, the others keep what is known of them.
+-- never reached the transport go back to the queue, the others keep what is known of them. Of one
+-- that was pushed again and did not get that far, an earlier push is still in doubt.
 WITH given AS MATERIALIZED (
     SELECT *
     FROM json_to_recordset(%(rows)s::json) AS g (
-        org_id text, id bigint, session_id uuid, pushed bigint, received bigint
+        org_id text, id bigint, session_id uuid, phone_id text, pushed bigint, received bigint
     )
 ), held AS MATERIALIZED (
     SELECT m.org_id, m.id
@@ -144,14 +152,19 @@ WITH given AS MATERIALIZED (
     FOR UPDATE OF m
 )
 UPDATE messages AS m
-SET status = CASE WHEN g.pushed IS NULL THEN 'queued' ELSE 'sending' END,
+SET status = CASE WHEN g.pushed IS NULL AND m.attempts = 1 THEN 'queued' ELSE 'sending' END,
     attempts = m.attempts - CASE WHEN g.pushed IS NULL THEN 1 ELSE 0 END,
-    handed_at = CASE WHEN g.pushed IS NULL AND m.attempts = 1 THEN NULL ELSE m.handed_at END,
-    pushed_at = to_timestamp(g.pushed / 1000.0),
+    handed_at = CASE WHEN g.pushed IS NOT NULL OR m.attempts > 1 THEN m.handed_at END,
+    phone_id = g.phone_id,
+    receipted = m.receipted + CASE WHEN g.received IS NULL THEN 0 ELSE 1 END,
+    pushed_at = CASE
+        WHEN g.pushed IS NOT NULL THEN to_timestamp(g.pushed / 1000.0)
+        WHEN m.attempts > 1 THEN clock_timestamp()
+    END,
     received_at = to_timestamp(g.received / 1000.0)
 FROM given AS g JOIN held AS h USING (org_id, id)
 WHERE m.org_id = h.org_id AND m.id = h.id
-RETURNING m.org_id, m.id, m.status
+RETURNING m.org_id, m.id, m.status, m.sim_key
 
 -- fail_unconfirmed_everywhere --
 -- Tickets that a phone took and never confirmed end, so that nothing is ever stuck.

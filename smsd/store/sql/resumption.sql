@@ -1,0 +1,82 @@
+-- find_owed --
+-- Tickets in doubt that these phones may have to be asked about: handed to an earlier session of
+-- the same phone that is over. The same device; else a number in common; else, where it never
+-- said who it was, a phone that says as little.
+SELECT g.ord, m.id, m.session_id::text,
+    m.pushed_at IS NOT NULL, m.received_at IS NOT NULL, m.ledger, m.waited_ms
+FROM json_to_recordset(%(rows)s::json) AS g (
+    ord integer, org_id text, device text, numbers text[], nobody boolean
+)
+JOIN messages AS m ON m.org_id = g.org_id AND m.status = 'sending'
+WHERE (m.phone_id = g.device
+        OR starts_with(m.phone_id, 'sims:')
+            AND string_to_array(substr(m.phone_id, 6), ',') && g.numbers
+        OR m.phone_id = '?' AND g.nobody)
+    AND NOT EXISTS (
+        SELECT 1 FROM sessions AS s
+        WHERE s.org_id = m.org_id AND s.session_id = m.session_id
+    )
+ORDER BY g.ord, m.id
+LIMIT 10000
+
+-- push_again --
+-- Give tickets in doubt to the phone's present session, unless another one was quicker; those
+-- that were taken and never answered too often end here.
+WITH given AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(rows)s::json) AS g (id bigint, session_id uuid)
+), held AS MATERIALIZED (
+    SELECT m.id, m.receipted >= %(max_attempts)s AS hopeless
+    FROM messages AS m JOIN given AS g USING (id)
+    WHERE m.org_id = %(org_id)s AND m.status = 'sending'
+        AND m.session_id = g.session_id
+    ORDER BY m.id
+    FOR UPDATE OF m
+)
+UPDATE messages AS m
+SET status = CASE WHEN h.hopeless THEN 'failed' ELSE m.status END,
+    error = CASE WHEN h.hopeless THEN 'undeliverable' END,
+    error_detail = CASE WHEN h.hopeless THEN %(detail)s END,
+    attempts = m.attempts + CASE WHEN h.hopeless THEN 0 ELSE 1 END,
+    session_id = %(session_id)s::uuid,
+    phone_id = %(phone_id)s,
+    ledger = %(ledger)s,
+    pushed_at = NULL,
+    received_at = NULL,
+    waited_ms = 0
+FROM held AS h
+WHERE m.org_id = %(org_id)s AND m.id = h.id
+RETURNING m.id, m.status, m.address, m.body, m.sim_asked, m.ref, m.attempts
+
+-- note_waits --
+-- How long a plain phone was on line since the drop without having been given these again.
+UPDATE messages AS m
+SET waited_ms = g.waited_ms
+FROM json_to_recordset(%(rows)s::json) AS g (
+    org_id text, id bigint, session_id uuid, waited_ms integer
+)
+WHERE m.org_id = g.org_id AND m.id = g.id AND m.status = 'sending'
+    AND m.session_id = g.session_id
+RETURNING m.id
+
+-- requeue_unconfirmed_everywhere --
+-- Tickets that a phone took and never confirmed wait again, under the same id, unless they were
+-- taken and never answered too often.
+WITH late AS (
+    SELECT org_id, id,
+        receipted + CASE WHEN received_at IS NULL THEN 0 ELSE 1 END AS receipted
+    FROM messages
+    WHERE status = 'sending'
+        AND handed_at < clock_timestamp() - make_interval(secs => %(timeout)s)
+    ORDER BY org_id, id
+    LIMIT 1000
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE messages AS m
+SET status = CASE WHEN l.receipted >= %(max_attempts)s THEN 'failed' ELSE 'queued' END,
+    error = CASE WHEN l.receipted >= %(max_attempts)s THEN 'undeliverable' END,
+    error_detail = CASE WHEN l.receipted >= %(max_attempts)s THEN %(detail)s END,
+    receipted = l.receipted,
+    handed_at = NULL
+FROM late AS l
+WHERE m.org_id = l.org_id AND m.id = l.id
+RETURNING m.org_id, m.id, m.status
