@@ -42,8 +42,10 @@ async def test_an_unknown_org_is_refused_where_the_call_does_not_claim(node, dat
 
 
 @pytest_twisted.ensureDeferred
-async def test_looking_at_an_unknown_org_does_not_create_it(node, database):
+async def test_looking_at_an_unknown_org_leaves_nothing_behind(node, database):
     assert await node.answer(claim=True) == "Newcomer"
+    assert await node.answer() == "Unauthorised"
+    assert node.doorman._acquaintance._pages == {}
     assert await orgs_in(database) == []
 
 
@@ -105,7 +107,8 @@ async def test_no_secret_is_refused_without_being_counted(node, database):
     await made_org(database)
     for claim in (False, True):
         assert await node.answer(None, claim=claim) == "Unauthorised"
-        assert await node.answer(None, org_id="unknown", claim=claim) == "Unauthorised"
+        for org_id in ("unknown", "not/an/org", None):
+            assert await node.answer(None, org_id=org_id, claim=claim) == "Unauthorised"
     assert await sql(database, "SELECT * FROM auth_failures") == []
 
 

@@ -95,6 +95,14 @@ async def test_attempts_during_a_lock_neither_count_nor_extend_it(node, org, dat
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_guesser_who_goes_on_costs_the_database_nothing(node, org):
+    await guess(node, 11)
+    node.database.run_names.clear()
+    assert await guess(node, 300) == ["Locked"] * 300
+    assert node.database.run_names.total() <= 1
+
+
+@pytest_twisted.ensureDeferred
 async def test_the_lock_ends_by_the_clock_of_the_database(node, org, database, clock):
     await guess(node, 10)
     clock.advance(LOCK * 2)

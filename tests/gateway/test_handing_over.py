@@ -308,6 +308,37 @@ async def test_a_new_ticket_does_not_overtake_those_that_are_being_stored(node, 
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_waits_does_not_overtake_a_ticket_that_was_promised_a_place(
+    database, clock, hashing, org
+):
+    node = Node(database, clock, hashing=hashing, limits=Limits(window=2, unanswered=2))
+    phone = await node.come()
+    await node.send()
+    with node.database.answers_held("append_messages") as gate:
+        sending = Deferred.fromCoroutine(node.send(None, None))
+        await soon(gate.reached)
+        await node.result(phone.visit, 1)
+        node.dispatch.tick()
+        await node.settled()
+    assert statuses(await sending) == ["sending", "queued"]
+    await node.settled()
+    assert phone.pushed == [1, 2, 3]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_claim_that_just_missed_a_ticket_does_not_leave_it_waiting(node, org):
+    await node.send()
+    phone = RecordingPhone()
+    with node.database.answers_held("claim_tickets") as gate:
+        coming = Deferred.fromCoroutine(node.come(phone))
+        await soon(gate.reached)
+        assert statuses(await node.send()) == ["queued"]
+    await coming
+    await node.settled()
+    assert phone.pushed == [1, 2]
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_new_ticket_does_not_overtake_one_that_waits_for_a_sim_just_reported(node, org):
     """The phone serves its SIMs from its report on, so what waits for them comes first at once,
     and not only after the report is stored."""
