@@ -127,7 +127,10 @@ class Smsd(MultiService):
             self._failed(f"cannot start: {error}")
 
     async def _stop(self, children: Awaitable[object] | None) -> None:
-        await self._stack.aclose()
+        try:
+            await self._stack.aclose()
+        except Exception:  # every other part was stopped all the same
+            self._log.failure("the stop was not clean")
         if children is not None:
             await children
 
@@ -140,6 +143,8 @@ class Smsd(MultiService):
         await migrate(database)
         parts = Parts(settings, reactor, database, home)
         stack.callback(parts.node.release)
+        parts.hashing.start()
+        stack.callback(parts.hashing.stop)
         await parts.begin()
         stack.push_async_callback(parts.end)
         site = Site(
@@ -183,11 +188,11 @@ class Parts:
         self.node = NodeName(home)
         self._spawn = Spawn()
         self._patience = Patience(reactor, random.random)
-        self._hashing = Hashing(reactor, random.random)
+        self.hashing = Hashing(reactor, random.random)
         self._doorman = Doorman(
             database,
             _pepper(settings, home),
-            self._hashing,
+            self.hashing,
             clock=reactor.seconds,
             claims=ClaimPolicy(settings.claims, settings.claim_token),
             max_failures_per_minute=settings.max_failures_per_minute,
@@ -253,7 +258,6 @@ class Parts:
         """Make known that this node is here; its sessions of an earlier life are over."""
         await phones.leave(self._database, self.node.node_id)
         await self._upkeep.beat()
-        self._hashing.start()
         self._links.start()
         self._upkeep.start()
 
@@ -271,7 +275,6 @@ class Parts:
             await lane.drained()
         with suppress(Unavailable):  # the others find out by our silence
             await phones.leave(self._database, self.node.node_id)
-        self._hashing.stop()
 
     async def _last_results(self) -> None:
         until = self._reactor.seconds() + LAST_RESULTS

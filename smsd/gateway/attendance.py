@@ -65,6 +65,8 @@ class Attendance:
         )
         await self._beginning.put(visit.row(), org_id=visit.org_id)
         try:
+            if self._closing:
+                raise ShuttingDown(retry_after=1)
             self._replace(self._roster.arrive(visit))
         except Problem:
             self._spawn("forgetting a session", self._forget(visit))

@@ -61,8 +61,8 @@ class Dispatch:
         self._patience = patience
         self._closing = False
         self._holds = Holds()
-        #: Phones that left while tickets for them were being stored.
-        self._unpromised: dict[Visit, Deferred[None]] = {}
+        #: Phones that left while tickets for them were being stored or claimed.
+        self._underway: dict[Visit, Deferred[None]] = {}
         #: Tickets that are being stored as queued, by org and queue.
         self._queueing: Counter[tuple[str, str]] = Counter()
         self._waiting: Batch[str, bool] = Batch("waiting", self._ask_who_waits)
@@ -80,8 +80,7 @@ class Dispatch:
 
     def withdraw(self, offers: Sequence[Offer]) -> None:
         """These tickets were not stored after all, or nobody knows."""
-        for offer in offers:
-            self._take_back(offer)
+        self._take_all_back(offers)
         self._feed_all(self._servers_of(offers))
 
     async def hand_over(self, stored: Sequence[tuple[Offer, Ticket]]) -> list[bool]:
@@ -105,11 +104,29 @@ class Dispatch:
             visit.give(tickets)
         self._feed_all(self._servers_of([offer for offer, _ in stored]))
         if strays:
-            await self._put_back(list(strays.values()))
-            for offer, ticket in stored:
-                if ticket.id in strays:
-                    self._take_back(offer)
+            gone = [offer for offer, ticket in stored if ticket.id in strays]
+            await self._return(list(strays.values()), gone)
         return [offer.visit is not None and ticket.id not in strays for offer, ticket in stored]
+
+    async def _return(self, strays: Sequence[Pushed], offers: Sequence[Offer]) -> None:
+        """Put back what no phone was given, now or (then the agent hears 503) when the database
+        is there again; until then the phones' promises stand, and hold newer tickets back."""
+        try:
+            await self._note_ends(strays)
+        except Unavailable:
+            self._spawn("putting tickets back", self._return_later(strays, offers))
+            raise
+        self._take_all_back(offers)
+
+    async def _return_later(self, strays: Sequence[Pushed], offers: Sequence[Offer]) -> None:
+        try:
+            await self._put_back(strays)
+        finally:
+            self._take_all_back(offers)
+
+    def _take_all_back(self, offers: Sequence[Offer]) -> None:
+        for offer in offers:
+            self._take_back(offer)
 
     def _takes_now(self, visit: Visit) -> bool:
         return not (
@@ -128,13 +145,17 @@ class Dispatch:
     def _take_back(self, offer: Offer) -> None:
         if offer.visit is not None:
             offer.visit.promised -= 1
-            if not offer.visit.promised and offer.visit in self._unpromised:
-                self._unpromised.pop(offer.visit).callback(None)
+            self._let_go(offer.visit)
             return
         place = (offer.org_id, offer.key)
         self._queueing[place] -= 1
         if not self._queueing[place]:
             del self._queueing[place]
+
+    def _let_go(self, visit: Visit) -> None:
+        """Nothing is on its way to a phone that has left any more."""
+        if not (visit.promised or visit.feeding) and visit in self._underway:
+            self._underway.pop(visit).callback(None)
 
     def _note_queued(self, offer: Offer) -> None:
         visit = self._roster.first(offer.org_id, offer.key)
@@ -186,6 +207,7 @@ class Dispatch:
             pass  # the tick tries again
         finally:
             visit.feeding = False
+            self._let_go(visit)
 
     async def _push_again(self, visit: Visit) -> None:
         """What goes a second time goes when it is due, and holds nobody up."""
@@ -237,7 +259,7 @@ class Dispatch:
 
     async def gone(self, visit: Visit, heirs: set[Visit]) -> None:
         """Write down what is known of the visit's pushes, and let others serve what waits."""
-        comes_back = bool(visit.promised or visit.unwritten)
+        comes_back = bool(visit.promised or visit.feeding or visit.unwritten)
         if comes_back:
             self._holds.begin(visit.org_id)
         try:
@@ -250,10 +272,10 @@ class Dispatch:
         await self._patience.insist(lambda: self._resumption.left(visit))
         if pushes := visit.unsettled():
             await self._put_back(pushes)
-        if visit.promised:
-            unpromised: Deferred[None] = Deferred()
-            self._unpromised[visit] = unpromised
-            await unpromised
+        if visit.promised or visit.feeding:
+            underway: Deferred[None] = Deferred()
+            self._underway[visit] = underway
+            await underway
 
     async def resume(self, visit: Visit) -> None:
         """The phone is on line, or has said more of itself: what was it given before?"""
@@ -266,9 +288,10 @@ class Dispatch:
         self._resumption.answered(visit, ticket_id)
 
     async def _put_back(self, pushes: Sequence[Pushed]) -> None:
-        for org_id, id_, status, key in await self._patience.insist(
-            lambda: messages.end_pushes(self._database, pushes)
-        ):
+        await self._patience.insist(lambda: self._note_ends(pushes))
+
+    async def _note_ends(self, pushes: Sequence[Pushed]) -> None:
+        for org_id, id_, status, key in await messages.end_pushes(self._database, pushes):
             if status == "queued":
                 self._log.debug("ticket {org}/{id} waits again", org=org_id, id=id_)
                 serving = self._roster.first(org_id, key)
