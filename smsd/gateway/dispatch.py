@@ -198,16 +198,24 @@ class Dispatch:
 
     async def _feed(self, visit: Visit) -> None:
         try:
-            await self._push_again(visit)
-            if not (visit.backlog and await self._anything_waits(visit)):
-                return
-            while visit.backlog and not self._closing and (places := visit.places):
-                await self._claim(visit, min(places, BITE))
+            looked = -1
+            # Once more where something came up while we looked.
+            while visit.queued != looked or self._resumption.is_due(visit):
+                if self._closing or not visit.places:
+                    return
+                looked = visit.queued
+                await self._push_again(visit)
+                if visit.backlog and await self._anything_waits(visit):
+                    await self._claim_all(visit)
         except Unavailable:
             pass  # the tick tries again
         finally:
             visit.feeding = False
             self._let_go(visit)
+
+    async def _claim_all(self, visit: Visit) -> None:
+        while visit.backlog and not self._closing and (places := visit.places):
+            await self._claim(visit, min(places, BITE))
 
     async def _push_again(self, visit: Visit) -> None:
         """What goes a second time goes when it is due, and holds nobody up."""

@@ -53,6 +53,7 @@ async def running(database: Database, tmp_path: Path) -> AsyncIterator[Running]:
     """The whole gateway on a real socket and a real database."""
     settings = Settings(data_dir=tmp_path, claims="open")
     parts = Parts(settings, reactor, database, tmp_path)
+    parts.hashing.start()
     await parts.begin()
     site = Site(parts.api(_nothing_missing), reactor)
     port = reactor.listenTCP(0, site, interface="127.0.0.1")
@@ -62,6 +63,7 @@ async def running(database: Database, tmp_path: Path) -> AsyncIterator[Running]:
     site.retire()
     await running.end()
     await running.alone()
+    parts.hashing.stop()
     parts.node.release()
 
 
