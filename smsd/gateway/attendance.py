@@ -80,9 +80,9 @@ class Attendance:
             replaced, heirs = self._roster.report(visit, tuple(sims))
             for older in replaced:
                 self._replace(older)
-            # What waits for these SIMs comes before any new ticket for them, from now on.
-            self._dispatch.wake({visit, *heirs})
+            self._dispatch.expect({visit, *heirs})
             await self._reporting.put(visit.row(), org_id=visit.org_id)
+            self._dispatch.wake({visit, *heirs})
             self._resume(visit)
             self._log.info(
                 "a phone of {org} reports {sims}",

@@ -170,11 +170,15 @@ class Dispatch:
 
     # -- what waits ----------------------------------------------------------------------------
 
-    def wake(self, visits: set[Visit]) -> None:
-        """These phones may serve what they did not serve before."""
+    def expect(self, visits: set[Visit]) -> None:
+        """What waits in the table for these phones comes before any new ticket, from now on."""
         for visit in visits:
             visit.backlog = True
             visit.queued += 1
+
+    def wake(self, visits: set[Visit]) -> None:
+        """These phones may serve what they did not serve before."""
+        self.expect(visits)
         self._feed_all(visits)
 
     def feed(self, visit: Visit) -> None:
