@@ -8,17 +8,15 @@ nothing older waits for that phone, so first pushes are in id order.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from smsd.domain.errors import Unavailable
 from smsd.domain.records import Ticket, Wish
 from smsd.gateway.holds import Holds
 from smsd.gateway.patience import Patience
+from smsd.gateway.promises import Offer, Promises
 from smsd.gateway.resumption import Resumption
 from smsd.gateway.roster import Roster
 from smsd.gateway.spawn import Spawn
@@ -30,15 +28,6 @@ from smsd.store.messages import Pushed
 
 #: Tickets that one claim takes at most, so that no statement runs for long.
 BITE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """What a ticket that is being stored may expect: a place at this phone, or to wait (None)."""
-
-    org_id: str
-    key: str
-    visit: Visit | None
 
 
 class Dispatch:
@@ -61,10 +50,7 @@ class Dispatch:
         self._patience = patience
         self._closing = False
         self._holds = Holds()
-        #: Phones that left while tickets for them were being stored or claimed.
-        self._underway: dict[Visit, Deferred[None]] = {}
-        #: Tickets that are being stored as queued, by org and queue.
-        self._queueing: Counter[tuple[str, str]] = Counter()
+        self._promises = Promises()
         self._waiting: Batch[str, bool] = Batch("waiting", self._ask_who_waits)
 
     # -- a new ticket --------------------------------------------------------------------------
@@ -73,14 +59,12 @@ class Dispatch:
         """Promise a place to a ticket that is about to be stored, if it may have one now."""
         visit = self._roster.first(org_id, wish.key)
         if visit is not None and self._takes_now(visit):
-            visit.promised += 1
-            return Offer(org_id, wish.key, visit)
-        self._queueing[org_id, wish.key] += 1
-        return Offer(org_id, wish.key, None)
+            return self._promises.place(visit, wish.key)
+        return self._promises.wait(org_id, wish.key)
 
     def withdraw(self, offers: Sequence[Offer]) -> None:
         """These tickets were not stored after all, or nobody knows."""
-        self._take_all_back(offers)
+        self._promises.take_back(offers)
         self._feed_all(self._servers_of(offers))
 
     async def hand_over(self, stored: Sequence[tuple[Offer, Ticket]]) -> list[bool]:
@@ -95,7 +79,7 @@ class Dispatch:
             if offer.visit is not None and not offer.visit.on_line:
                 strays[ticket.id] = offer.visit.pushed(ticket.id)
                 continue
-            self._take_back(offer)
+            self._promises.take_back([offer])
             if offer.visit is None:
                 self._note_queued(offer)
             else:
@@ -116,52 +100,26 @@ class Dispatch:
         except Unavailable:
             self._spawn("putting tickets back", self._return_later(strays, offers))
             raise
-        self._take_all_back(offers)
+        self._promises.take_back(offers)
 
     async def _return_later(self, strays: Sequence[Pushed], offers: Sequence[Offer]) -> None:
         try:
             await self._put_back(strays)
         finally:
-            self._take_all_back(offers)
-
-    def _take_all_back(self, offers: Sequence[Offer]) -> None:
-        for offer in offers:
-            self._take_back(offer)
+            self._promises.take_back(offers)
 
     def _takes_now(self, visit: Visit) -> bool:
         return not (
             self._closing
             or visit.org_id in self._holds
             or not visit.takes_now
-            or self._queueing_for(visit)
+            or self._promises.somebody_queues_for(visit)
         )
-
-    def _queueing_for(self, visit: Visit) -> bool:
-        """Whether a ticket that this phone may have to serve is being stored as queued."""
-        return bool(self._queueing) and any(
-            (visit.org_id, key) in self._queueing for key in visit.keys
-        )
-
-    def _take_back(self, offer: Offer) -> None:
-        if offer.visit is not None:
-            offer.visit.promised -= 1
-            self._let_go(offer.visit)
-            return
-        place = (offer.org_id, offer.key)
-        self._queueing[place] -= 1
-        if not self._queueing[place]:
-            del self._queueing[place]
-
-    def _let_go(self, visit: Visit) -> None:
-        """Nothing is on its way to a phone that has left any more."""
-        if not (visit.promised or visit.feeding) and visit in self._underway:
-            self._underway.pop(visit).callback(None)
 
     def _note_queued(self, offer: Offer) -> None:
         visit = self._roster.first(offer.org_id, offer.key)
         if visit is not None:
-            visit.backlog = True
-            visit.queued += 1
+            self.expect({visit})
 
     def _servers_of(self, offers: Sequence[Offer]) -> set[Visit]:
         """The phones that may have to be fed after these offers have ended."""
@@ -215,7 +173,7 @@ class Dispatch:
             pass  # the tick tries again
         finally:
             visit.feeding = False
-            self._let_go(visit)
+            self._promises.let_go(visit)
 
     async def _claim_all(self, visit: Visit) -> None:
         while visit.backlog and not self._closing and (places := visit.places):
@@ -256,7 +214,7 @@ class Dispatch:
 
     def _calm(self, visit: Visit, seen: int) -> None:
         """Nothing waits, unless something was queued since we looked."""
-        if visit.queued == seen and not self._queueing_for(visit):
+        if visit.queued == seen and not self._promises.somebody_queues_for(visit):
             visit.backlog = False
 
     async def _ask_who_waits(self, org_ids: Sequence[str]) -> list[bool]:
@@ -284,10 +242,7 @@ class Dispatch:
         await self._patience.insist(lambda: self._resumption.left(visit))
         if pushes := visit.unsettled():
             await self._put_back(pushes)
-        if visit.promised or visit.feeding:
-            underway: Deferred[None] = Deferred()
-            self._underway[visit] = underway
-            await underway
+        await self._promises.kept(visit)
 
     async def resume(self, visit: Visit) -> None:
         """The phone is on line, or has said more of itself: what was it given before?"""

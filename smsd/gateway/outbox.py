@@ -10,9 +10,10 @@ from smsd.domain.errors import Unauthorised
 from smsd.domain.numbers import address_key, clean, digits
 from smsd.domain.query import MessageQuery
 from smsd.domain.records import Draft, Ticket, Wish, new_ref
-from smsd.gateway.dispatch import Dispatch, Offer
+from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller
 from smsd.gateway.inbox import ROW, number_rows
+from smsd.gateway.promises import Offer
 from smsd.gateway.roster import Roster
 from smsd.store import messages
 from smsd.store.batch import Batch

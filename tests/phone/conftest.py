@@ -13,8 +13,8 @@ from twisted.internet import reactor as reactor_
 from twisted.internet.task import Clock
 from wires import MemoryPhone, Notes
 
-from smsd.assembly import Parts
 from smsd.domain.settings import Settings
+from smsd.graph import Parts
 from smsd.phone.factory import LinkFactory
 from smsd.rest.channel import Site
 from smsd.store.database import Database

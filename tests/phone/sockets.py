@@ -18,7 +18,7 @@ from twisted.internet.threads import deferToThread
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from smsd.assembly import Parts
+from smsd.graph import Parts
 from smsd.store.database import Database
 from smsd.store.statements import Statement
 
