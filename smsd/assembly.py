@@ -166,7 +166,7 @@ async def _database(
     """The database, open; a private Postgres below it where no other one is named."""
     conninfo = settings.database
     if conninfo is None:
-        postgres = PrivatePostgres(reactor, home)
+        postgres = PrivatePostgres(reactor, home, binaries=settings.postgres_bin)
         stack.push_async_callback(postgres.stop)
         conninfo = await postgres.start()
     database = Database(reactor, conninfo, size=settings.pool_size, chance=random.random)

@@ -61,6 +61,15 @@ class Settings(Struct, frozen=True, kw_only=True):
             check=is_path,
         ),
     ] = Path("var")
+    postgres_bin: Annotated[
+        Path | None,
+        Told(
+            "Where the programs of the private Postgres are; without it they are looked for",
+            "DIR",
+            "the path of a directory, written out (no ~)",
+            check=is_path,
+        ),
+    ] = None
     claims: Annotated[
         Literal["open", "token", "closed"],
         Told("Who may claim a new org: anyone, who knows the claim token, or nobody", "WHO"),

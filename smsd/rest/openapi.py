@@ -61,6 +61,10 @@ _HEADERS: dict[int, Json] = {
 }
 
 
+#: What pages are made of; no client asks for these by themselves.
+_ASSETS = ("/static/", "/favicon")
+
+
 def described(routes: Sequence[Route], pages: Iterable[Page] = ()) -> Route:
     """The route that serves the document; the document lists it too."""
     served: list[bytes] = []
@@ -85,7 +89,8 @@ def document(routes: Sequence[Route], pages: Iterable[Page] = ()) -> Json:
             )
     paths["/websocket"] = {"get": _websocket()}
     for page in pages:
-        paths.setdefault(page.path, {"get": _page(page)})
+        if not page.path.startswith(_ASSETS):
+            paths.setdefault(page.path, {"get": _page(page)})
     return {
         "openapi": "3.1.0",
         "info": {
@@ -154,7 +159,6 @@ def _operation(each: Route, path: str, schemas: _Schemas) -> Json:
         "operationId": each.serve.__name__ + ("_with_secret_in_path" if by_path else ""),
         "summary": summary.rstrip("."),
         "description": rest.strip(),
-        "deprecated": by_path,
         "parameters": [_place(name) for name in _names(path)],
         "responses": _responses(each, schemas),
     }

@@ -155,9 +155,9 @@ class Cluster:
     def _misfit(self, major: str) -> str:
         fitting = others(int(major)) if major.isdigit() else []
         way = (
-            f"use those of version {major} in {fitting[0]}"
+            f"use those of version {major} (setting postgres_bin = {fitting[0]})"
             if fitting
-            else f"install PostgreSQL {major} and name its bin directory"
+            else f"install PostgreSQL {major} and name its bin directory (setting postgres_bin)"
         )
         return (
             f"The data in {self.data} is of PostgreSQL {major}, the programs in"
