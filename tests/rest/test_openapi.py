@@ -175,3 +175,10 @@ def _taken(kind: Any, value: Any) -> bool:
     except (Invalid, NotJson):
         return False
     return True
+
+
+def test_pages_are_listed_and_what_they_are_made_of_is_not() -> None:
+    paths = document(ROUTES, pages())["paths"]
+
+    assert {"/", "/docs", "/llms.txt"} <= set(paths)
+    assert [path for path in paths if path.startswith(("/static", "/favicon"))] == []
