@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 
 
+@lru_cache(maxsize=4096)
 def neighbourhood(address: str) -> str:
     """An IPv4 address, also where it is written as IPv6; the /64 of any other IPv6 address."""
     try:

@@ -45,7 +45,6 @@ ROUTES: tuple[Route, ...] = (store_inbound, read_messages, send, list_sims, heal
 
 T = TypeVar("T")
 Respond = Callable[[Request, Mapping[str, str]], Awaitable[Reply | None]]
-Answered = Callable[[Request, Mapping[str, str]], Awaitable[bytes | None]]
 
 
 class Api(Resource):
@@ -61,7 +60,7 @@ class Api(Resource):
         self._cors = Cors(origins)
         self._app = _app()
         self._app.handle_errors(Exception)(self._unrouted)  # type: ignore[arg-type]
-        self._shortcuts = Shortcuts[Answered]()
+        self._shortcuts = Shortcuts[Respond]()
         for route in (*ROUTES, described(ROUTES, pages)):
             for path in route.paths:
                 self._mount(route.method, path, self._responding(route))
@@ -74,7 +73,7 @@ class Api(Resource):
         self._cors.mark(request)
         if found := self._shortcuts.find(request.method, request.postpath or []):
             answered, parts = found
-            Deferred.fromCoroutine(_finished(request, answered(request, parts)))
+            Deferred.fromCoroutine(_delivered(request, answered(request, parts)))
             return NOT_DONE_YET
         try:
             return self._klein.render(request)
@@ -82,16 +81,19 @@ class Api(Resource):
             return request.put(translated(error))
 
     def _mount(self, method: str, path: str, respond: Respond) -> None:
-        async def answered(request: Request, parts: Mapping[str, str]) -> bytes | None:
+        async def answered(request: Request, parts: Mapping[str, str]) -> Reply | None:
             try:
                 path = {name: _decoded(part) for name, part in parts.items()}
-                reply = await respond(request, path)
+                return await respond(request, path)
             except Exception as error:
-                reply = translated(error)
+                return translated(error)
+
+        async def put(request: Request, parts: Mapping[str, str]) -> bytes | None:
+            reply = await answered(request, parts)
             return None if reply is None else request.put(reply)
 
         def endpoint(request: Request, **parts: str) -> Deferred[bytes | None]:
-            return _to_the_end(answered(request, parts))
+            return _to_the_end(put(request, parts))
 
         self._app.route(path, methods=[method], endpoint=f"{method} {path}")(endpoint)
         self._shortcuts.add(method, path, answered)
@@ -118,12 +120,10 @@ class Api(Resource):
         return request.put(translated(error))
 
 
-async def _finished(request: Request, answer: Awaitable[bytes | None]) -> None:
-    """Write the answer, if somebody is still there for it."""
-    body = await answer
-    if body is not None and not request.gone:
-        request.write(body)
-        request.finish()
+async def _delivered(request: Request, answer: Awaitable[Reply | None]) -> None:
+    reply = await answer
+    if reply is not None:
+        request.deliver(reply)
 
 
 def _to_the_end(coroutine: Coroutine[Any, Any, T]) -> Deferred[T]:

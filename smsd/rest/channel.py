@@ -11,14 +11,15 @@ raised through the parser and answered in one place. Nothing about a request is 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.interfaces import IConsumer, IProtocol, IReactorTime, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web import server
-from twisted.web.http import HTTPChannel
+from twisted.web.http import HTTPChannel, datetimeToString
 from twisted.web.resource import IResource
 
 from smsd.domain.errors import BadRequest, Problem, TooSlow
@@ -176,10 +177,13 @@ class Site(server.Site):
         reactor: IReactorTime,
         proxies: Sequence[Network] = (),
         most_per_address: int = 0,
+        time_of_day: Callable[[], float] = time.time,
     ) -> None:
         # The channel keeps its own deadlines, so Twisted's idle time-out is off.
         super().__init__(resource, reactor=reactor, timeout=None)
         self.deadlines: Deadlines[Channel] = Deadlines(reactor)
+        self._time_of_day = time_of_day
+        self._dated, self._date = -1, b""
         self.proxies = proxies
         self.retired = False
         self._crowd = Crowd(most_per_address, proxies)
@@ -195,6 +199,13 @@ class Site(server.Site):
 
     def acceptableProtocols(self) -> list[bytes]:
         return [b"http/1.1"]
+
+    def date(self) -> bytes:
+        """The time of day as answers carry it; made anew once a second."""
+        now = int(self._time_of_day())
+        if now != self._dated:
+            self._dated, self._date = now, datetimeToString(now)
+        return self._date
 
     def startFactory(self) -> None:
         """No log file, no clock for its dates."""

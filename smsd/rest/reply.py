@@ -18,6 +18,13 @@ STANDARD = {
     "Referrer-Policy": "no-referrer",
 }
 
+#: The head of an ordinary answer, as far as its date.
+ORDINARY = (
+    b"HTTP/1.1 200 OK\r\n"
+    + b"".join(f"{name}: {value}\r\n".encode() for name, value in STANDARD.items())
+    + f"Content-Type: {JSON}\r\nDate: ".encode()
+)
+
 #: Statuses that never carry a body (RFC 9110 section 6.4.1).
 BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
@@ -34,6 +41,15 @@ class Reply:
     @property
     def phrase(self) -> bytes:
         return HTTPStatus(self.status).phrase.encode()
+
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether it is JSON, all is well, and nothing special is to be said of it."""
+        return self.status == 200 and self.content_type == JSON and not self.headers
+
+    def tail(self) -> bytes:
+        """The end of an ordinary answer's head, behind its date."""
+        return b"\r\nContent-Length: %d\r\n\r\n" % len(self.body)
 
     def fields(self) -> dict[str, str]:
         """Its headers, those that follow from the body included."""

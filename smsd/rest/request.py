@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING, Any, cast
 from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
 from twisted.web import server
-from twisted.web.http import datetimeToString
 
 from smsd.domain.errors import TooLarge
 from smsd.rest import problems
 from smsd.rest.address import client_address
-from smsd.rest.reply import STANDARD, Reply
+from smsd.rest.reply import ORDINARY, STANDARD, Reply
 
 if TYPE_CHECKING:
     from smsd.rest.channel import Channel, Site
@@ -75,9 +74,6 @@ class Request(server.Request):
         self.prepath = []
         rooted = self.path.startswith(b"/")  # else OPTIONS *, a proxy's form, or CONNECT's
         self.postpath = self.path[1:].split(b"/") if rooted else [self.path]
-        self.setHeader(b"Date", datetimeToString())
-        for name, value in STANDARD.items():
-            self.setHeader(name, value)
         self.render(self.site.resource)
 
     def processingFailed(self, reason: Failure) -> Failure:
@@ -86,10 +82,26 @@ class Request(server.Request):
         self.finish()
         return reason
 
+    def deliver(self, reply: Reply) -> None:
+        """Write all of an answer and be done with the request, if its client is still there.
+
+        An ordinary one leaves in one piece, without the objects that Twisted makes of headers:
+        that halves what an answer costs.
+        """
+        if self.gone:
+            return
+        if reply.is_ordinary and not any(self.responseHeaders.getAllRawHeaders()):
+            self.startedWriting = 1
+            self.channel.writeSequence([ORDINARY, self.site.date(), reply.tail(), reply.body])
+        else:
+            self.write(self.put(reply))
+        self.finish()
+
     def put(self, reply: Reply) -> bytes:
         """Set everything of ``reply`` but its body, and return that for writing."""
         self.setResponseCode(reply.status, HTTPStatus(reply.status).phrase.encode())
-        for name, value in reply.fields().items():
+        fields = {"Date": self.site.date().decode(), **STANDARD, **reply.fields()}
+        for name, value in fields.items():
             if name == "Vary":
                 self.responseHeaders.addRawHeader(name, value)
             else:
