@@ -11,6 +11,7 @@ import json
 import secrets
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -103,12 +104,16 @@ class Phone:
 
     def __init__(self, socket: ClientConnection) -> None:
         self.socket = socket
+        self._kept: deque[dict[str, Any]] = deque()
 
     def say(self, **frame: Any) -> None:
         self.socket.send(json.dumps(frame))
 
     def hear(self) -> dict[str, Any]:
         """The next frame."""
+        return self._kept.popleft() if self._kept else self._read()
+
+    def _read(self) -> dict[str, Any]:
         heard = self.socket.recv(timeout=PATIENCE)
         assert isinstance(heard, str)
         frame: dict[str, Any] = json.loads(heard)
@@ -123,8 +128,11 @@ class Phone:
         return frames
 
     def report(self, *sims: dict[str, Any]) -> None:
+        """The phone holds these SIMs. Tickets that waited may come before the answer."""
         self.say(type="sims", sims=sims)
-        assert self.hear() == {"type": "sims_ack", "count": len(sims)}
+        while (frame := self._read())["type"] == "send_sms":
+            self._kept.append(frame)
+        assert frame == {"type": "sims_ack", "count": len(sims)}
 
     def receive(self, body: str, **more: Any) -> dict[str, Any]:
         """An SMS has arrived; the gateway's answer."""
