@@ -20,11 +20,12 @@ from smsd.store.trouble import CannotConnect, away, is_dead, translated
 Row = tuple[Any, ...]
 
 #: Told to every session: answers in UTC, no query or idle transaction for ever, no waiting for
-#: a lock that somebody holds for long; rows are looked up by key, and no plan is worth compiling.
+#: a lock that somebody holds for long; rows are looked up by key, also by a plan that was made
+#: while the tables were small; and no plan is worth compiling.
 OPTIONS = (
     "-c timezone=UTC -c statement_timeout=5s -c lock_timeout=1s"
     " -c idle_in_transaction_session_timeout=10s -c client_min_messages=error"
-    " -c synchronous_commit=on -c random_page_cost=1.1 -c jit=off"
+    " -c synchronous_commit=on -c random_page_cost=1.1 -c enable_seqscan=off -c jit=off"
 )
 KEEPALIVE = {
     "connect_timeout": 5,
@@ -79,6 +80,8 @@ class Connection:
         self._lost = lost
         self._wire = _Wire(reactor=reactor)
         self._wire.lost = self._give_up
+        #: How each statement that was prepared here is executed.
+        self._prepared: dict[str, str] = {}
 
     async def open(self, conninfo: str, options: str = OPTIONS) -> None:
         """Connect; raises `CannotConnect`, which says what the database or libpq said."""
@@ -94,8 +97,9 @@ class Connection:
     ) -> list[Row]:
         """The rows of one statement, an empty list where it gives none."""
         try:
+            sql = await self._prepare(statement) if statement.prepared else statement.sql
             cursor = self._wire.cursor()
-            await cast("Deferred[object]", cursor.execute(statement.sql, parameters))
+            await cast("Deferred[object]", cursor.execute(sql, parameters))
             return cast("list[Row]", cursor.fetchall()) if cursor.description else []
         except CancelledError:
             # So txpostgres calls every statement that Postgres ended, as for its time-out.
@@ -104,6 +108,13 @@ class Connection:
             if is_dead(error):
                 self._give_up()
             raise translated(error) from None
+
+    async def _prepare(self, statement: Statement) -> str:
+        if statement.name not in self._prepared:
+            cursor = self._wire.cursor()
+            await cast("Deferred[object]", cursor.execute(statement.preparation))
+            self._prepared[statement.name] = statement.execution
+        return self._prepared[statement.name]
 
     def cut(self) -> None:
         """Make the operating system end it: whoever waits for an answer learns so at once."""

@@ -1,4 +1,4 @@
--- append_messages --
+-- append_messages (prepared) --
 -- Store messages of many orgs at once. Ids are handed out under each org's counter lock, taken in
 -- org order, so that ids appear in commit order and two nodes cannot deadlock. A message whose
 -- dedupe key is stored already is skipped and counts as stored.
@@ -53,7 +53,7 @@ WITH given AS MATERIALIZED (
 )
 SELECT ord, id FROM numbered
 
--- settle_results --
+-- settle_results (prepared) --
 -- Write down what phones say became of tickets. Rows are locked in order first, so that two
 -- batches cannot deadlock. Of several results of one ticket the first that may be written counts,
 -- but a success before a failure.

@@ -5,7 +5,7 @@ SELECT org_id, secret_hash, secret_hmac, pepper_id,
 FROM orgs
 WHERE org_id = %(org_id)s
 
--- recall_address --
+-- recall_address (prepared) --
 -- An org as one address may see it: the secret that was right from there within the last day, if
 -- the address has not failed since; whether that was within the last hour, so that it need not be
 -- noted again; and for how many seconds the org is locked for strangers.

@@ -1,4 +1,4 @@
--- begin_sessions --
+-- begin_sessions (prepared) --
 -- Phones that have come on line here.
 INSERT INTO sessions (org_id, session_id, phone_id, node_id)
 SELECT org_id, session_id, phone_id, %(node_id)s
@@ -6,7 +6,7 @@ FROM json_to_recordset(%(rows)s::json) AS g (org_id text, session_id uuid, phone
 ON CONFLICT (org_id, session_id) DO NOTHING
 RETURNING session_id
 
--- report_sims --
+-- report_sims (prepared) --
 -- What a phone says it holds replaces what it said before, and is remembered for its org.
 WITH given AS MATERIALIZED (
     SELECT *
@@ -36,7 +36,7 @@ WITH given AS MATERIALIZED (
 )
 SELECT session_id FROM on_line
 
--- end_sessions --
+-- end_sessions (prepared) --
 -- Phones that have gone.
 DELETE FROM sessions AS s
 USING json_to_recordset(%(rows)s::json) AS g (org_id text, session_id uuid)
