@@ -20,12 +20,11 @@ from smsd.store.trouble import CannotConnect, away, is_dead, translated
 Row = tuple[Any, ...]
 
 #: Told to every session: answers in UTC, no query or idle transaction for ever, no waiting for
-#: a lock that somebody holds for long; rows are looked up by key, also by a plan that was made
-#: while the tables were small; and no plan is worth compiling.
+#: a lock that somebody holds for long; rows are looked up by key, and no plan is worth compiling.
 OPTIONS = (
     "-c timezone=UTC -c statement_timeout=5s -c lock_timeout=1s"
     " -c idle_in_transaction_session_timeout=10s -c client_min_messages=error"
-    " -c synchronous_commit=on -c random_page_cost=1.1 -c enable_seqscan=off -c jit=off"
+    " -c synchronous_commit=on -c random_page_cost=1.1 -c jit=off"
 )
 KEEPALIVE = {
     "connect_timeout": 5,

@@ -53,7 +53,7 @@ WITH given AS MATERIALIZED (
 )
 SELECT ord, id FROM numbered
 
--- settle_results (prepared) --
+-- settle_results --
 -- Write down what phones say became of tickets. Rows are locked in order first, so that two
 -- batches cannot deadlock. Of several results of one ticket the first that may be written counts,
 -- but a success before a failure.

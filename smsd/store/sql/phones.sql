@@ -6,7 +6,7 @@ FROM json_to_recordset(%(rows)s::json) AS g (org_id text, session_id uuid, phone
 ON CONFLICT (org_id, session_id) DO NOTHING
 RETURNING session_id
 
--- report_sims (prepared) --
+-- report_sims --
 -- What a phone says it holds replaces what it said before, and is remembered for its org.
 WITH given AS MATERIALIZED (
     SELECT *
@@ -36,7 +36,7 @@ WITH given AS MATERIALIZED (
 )
 SELECT session_id FROM on_line
 
--- end_sessions (prepared) --
+-- end_sessions --
 -- Phones that have gone.
 DELETE FROM sessions AS s
 USING json_to_recordset(%(rows)s::json) AS g (org_id text, session_id uuid)
