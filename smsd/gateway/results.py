@@ -14,6 +14,7 @@ from smsd.gateway.visit import Visit
 from smsd.store import messages
 from smsd.store.batch import Batch
 from smsd.store.database import Database
+from smsd.store.messages import Told
 
 
 class Results:
@@ -28,7 +29,7 @@ class Results:
         self._roster = roster
         self._dispatch = dispatch
         self._patience = patience
-        self._lane: Batch[Result, str] = Batch("results", self._write)
+        self._lane: Batch[Told, str] = Batch("results", self._write)
 
     async def take(self, visit: Visit, result: Result) -> str:
         """``settled``, ``repeated``, ``ignored`` or ``unknown``, after the commit.
@@ -38,7 +39,8 @@ class Results:
         """
         visit.heard_of(result.id)
         self._dispatch.answered(visit, result.id)
-        verdict = await self._patience.insist(lambda: self._lane.put(result, org_id=result.org_id))
+        told = Told(result, visit.serving("*") if visit.has(result.id) else None)
+        verdict = await self._patience.insist(lambda: self._lane.put(told, org_id=result.org_id))
         if verdict in ("settled", "repeated"):
             self._free(visit, result.id)
         if verdict == "settled" and not result.success:
@@ -56,5 +58,5 @@ class Results:
         """When nothing waits for its commit any more."""
         await self._lane.drained()
 
-    async def _write(self, results: Sequence[Result]) -> list[str]:
-        return await messages.settle(self._database, results)
+    async def _write(self, told: Sequence[Told]) -> list[str]:
+        return await messages.settle(self._database, told)

@@ -7,6 +7,7 @@ daemon than one parameter a value.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 
@@ -102,7 +103,14 @@ async def append(where: Database | Transaction, rows: Sequence[NewMessage]) -> d
     return dict(found)
 
 
-async def settle(database: Database, results: Sequence[Result]) -> list[str]:
+class Told(NamedTuple):
+    """A result, and the SIM that took the ticket, where that is known by now."""
+
+    result: Result
+    served: Served | None = None
+
+
+async def settle(database: Database, told: Sequence[Told]) -> list[str]:
     """Write results down, each ticket once; for each result
     ``settled``, ``repeated``, ``ignored`` (another ref) or ``unknown``."""
     rows = [
@@ -115,11 +123,14 @@ async def settle(database: Database, results: Sequence[Result]) -> list[str]:
             "error_detail": None if result.success else result.error,
             "sent_at": result.sent_at,
             "ref": result.ref,
+            "sim_slot": served and served.sim_slot,
+            "sim_number": served and served.sim_number,
+            "sim_digits": served and served.sim_digits,
         }
-        for at, result in enumerate(results)
+        for at, (result, served) in enumerate(told)
     ]
     verdicts: dict[int, str] = dict(await database.run(_SETTLE, rows=jsoned(rows)))
-    return [verdicts[at] for at in range(len(results))]
+    return [verdicts[at] for at in range(len(told))]
 
 
 async def claim(

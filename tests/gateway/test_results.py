@@ -273,3 +273,17 @@ async def test_a_shutdown_dismisses_every_phone_and_lets_nobody_in(node, org, da
     assert len(node.roster) == 0
     with pytest.raises(ShuttingDown):
         await node.come(RecordingPhone())
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_sim_that_took_a_ticket_is_known_from_its_result_at_the_latest(
+    node, org, database
+):
+    """A phone that is back is given what waits before it has said which SIM it holds."""
+    await node.send()
+    phone = await node.come()
+    assert phone.pushed == [1]
+    await node.attendance.report(phone.visit, [Sim(slot=1, number="+15550001")])
+    assert await node.result(phone.visit, 1) == "settled"
+    found = await sql(database, "SELECT sim_slot, sim_number, sim_digits FROM messages")
+    assert found == [(1, "+15550001", "15550001")]

@@ -23,7 +23,7 @@ from smsd.domain.lifecycle import RESULTS, STATES
 from smsd.domain.query import MessageQuery
 from smsd.domain.records import Result
 from smsd.store import messages
-from smsd.store.messages import Pushed, Served
+from smsd.store.messages import Pushed, Served, Told
 from smsd.store.trouble import DataRefused
 
 
@@ -34,6 +34,10 @@ def at_once(*coroutines):
 # -- storing once ----------------------------------------------------------------------------
 
 RETRY = {"id": "7", "date": 1700000000000, "body": "once"}
+
+
+async def settle(database, results):
+    return await messages.settle(database, [Told(result) for result in results])
 
 
 @pytest_twisted.ensureDeferred
@@ -203,7 +207,7 @@ async def test_a_result_takes_the_steps_of_the_table_and_no_others(database, lea
     id_ = await in_state(database, leaves)
     before = await row_of(database, id_)
     result = Result(org_id="acme", id=id_, success=success, error="no credit", sent_at=1000)
-    verdict = await messages.settle(database, [result])
+    verdict = await settle(database, [result])
     after = await row_of(database, id_)
     if (leaves, result.status) not in RESULTS:
         assert (verdict, after) == (["repeated"], before)
@@ -219,7 +223,7 @@ async def test_a_repeated_result_changes_nothing(database):
     id_ = await in_state(database, "sending")
     for verdict, sent_at in (("settled", 1000), ("repeated", 2000)):
         result = Result(org_id="acme", id=id_, success=True, sent_at=sent_at)
-        assert await messages.settle(database, [result]) == [verdict]
+        assert await settle(database, [result]) == [verdict]
     assert (await row_of(database, id_))[3] == "1970-01-01 00:00:01+00"
 
 
@@ -227,7 +231,7 @@ async def test_a_repeated_result_changes_nothing(database):
 async def test_the_clock_says_when_where_the_phone_does_not(database):
     await claimed(database, "acme")
     id_ = await in_state(database, "sending")
-    await messages.settle(database, [Result(org_id="acme", id=id_, success=True)])
+    await settle(database, [Result(org_id="acme", id=id_, success=True)])
     ((late,),) = await ask(database, "SELECT clock_timestamp() - sent_at < '1min' FROM messages")
     assert late
 
@@ -239,7 +243,7 @@ async def test_a_result_for_what_was_never_pushed_is_for_an_unknown_ticket(datab
     sending = await in_state(database, "sending")
     asked = [("acme", queued), ("acme", inbound), ("other", sending), ("acme", 99), ("nobody", 1)]
     results = [Result(org_id=org_id, id=id_, success=True) for org_id, id_ in asked]
-    assert await messages.settle(database, results) == ["unknown"] * len(asked)
+    assert await settle(database, results) == ["unknown"] * len(asked)
     assert await stored(database, "status") == [("queued",), ("received",), ("sending",)]
 
 
@@ -254,7 +258,7 @@ async def test_a_result_with_the_ref_of_another_ticket_is_ignored(database):
         (None, "repeated"),
     ):
         result = Result(org_id="acme", id=id_, success=True, ref=ref)
-        assert await messages.settle(database, [result]) == [verdict]
+        assert await settle(database, [result]) == [verdict]
 
 
 @pytest_twisted.ensureDeferred
@@ -263,7 +267,7 @@ async def test_verdicts_come_in_the_order_of_the_results(database):
     ids = await append(database, *(pushed() for _ in range(20)))
     results = [Result(org_id="acme", id=id_, success=True) for id_ in reversed(ids)]
     results.insert(5, Result(org_id="acme", id=999, success=True))
-    verdicts = await messages.settle(database, results)
+    verdicts = await settle(database, results)
     assert [at for at, verdict in enumerate(verdicts) if verdict == "unknown"] == [5]
 
 
@@ -274,9 +278,7 @@ async def test_two_batches_of_results_in_opposite_order_do_not_deadlock(database
     ids = await append(database, *rows)
     places = [(row.org_id, id_) for row, id_ in zip(rows, ids, strict=True)]
     results = [Result(org_id=org_id, id=id_, success=True) for org_id, id_ in places]
-    one, other = await at_once(
-        messages.settle(database, results), messages.settle(database, results[::-1])
-    )
+    one, other = await at_once(settle(database, results), settle(database, results[::-1]))
     assert sorted(one + other) == ["repeated"] * 600 + ["settled"] * 600
 
 
@@ -410,7 +412,7 @@ async def test_a_ticket_that_was_pushed_before_stays_known_when_it_goes_back(dat
     columns = "status, attempts, handed_at IS NULL"
     assert await stored(database, columns) == [("sending", 1, False)]
     result = Result(org_id="acme", id=1, success=True)
-    assert await messages.settle(database, [result]) == ["settled"]
+    assert await settle(database, [result]) == ["settled"]
 
 
 @pytest_twisted.ensureDeferred
@@ -418,7 +420,7 @@ async def test_only_the_open_tickets_of_that_very_session_are_touched(database):
     await claimed(database, "acme", "other")
     await append(database, pushed(), pushed(session_id=OTHER_SESSION), ticket())
     await append(database, pushed("other"))
-    await messages.settle(database, [Result(org_id="acme", id=1, success=True)])
+    await settle(database, [Result(org_id="acme", id=1, success=True)])
     pushes = [Pushed("acme", id_, SESSION, "?", None, None) for id_ in (1, 2, 3, 99)]
     assert await messages.end_pushes(database, pushes) == []
     assert await stored(database, "status, attempts") == [
@@ -443,7 +445,7 @@ async def test_tickets_that_nobody_confirmed_end(database):
         ("queued", None, None),
     ]
     late = Result(org_id="acme", id=1, success=True)
-    assert await messages.settle(database, [late]) == ["settled"]
+    assert await settle(database, [late]) == ["settled"]
     assert (await stored(database, "status, error, error_detail"))[0] == ("sent", None, None)
 
 
@@ -504,9 +506,9 @@ async def test_an_sms_that_arrived_reads_as_the_contract_says(database):
 async def test_a_ticket_reads_as_the_contract_says(database):
     await claimed(database, "acme")
     await append(database, ticket(sim="+1555"), pushed())
-    await messages.settle(database, [Result(org_id="acme", id=2, success=False, error="no")])
+    await settle(database, [Result(org_id="acme", id=2, success=False, error="no")])
     await append(database, pushed())
-    await messages.settle(database, [Result(org_id="acme", id=3, success=True, sent_at=1)])
+    await settle(database, [Result(org_id="acme", id=3, success=True, sent_at=1)])
     queued, failed, sent = await read(database)
     assert list(queued) == list(failed) == list(sent) == OUT_KEYS
     told = ["status", "sim_slot", "sim_number", "sent_at", "attempts", "error", "error_detail"]

@@ -61,7 +61,7 @@ WITH given AS MATERIALIZED (
     SELECT *
     FROM json_to_recordset(%(rows)s::json) AS g (
         ord integer, org_id text, id bigint, status text, error text, error_detail text,
-        sent_at bigint, ref text
+        sent_at bigint, ref text, sim_slot smallint, sim_number text, sim_digits text
     )
 ), held AS MATERIALIZED (
     SELECT m.org_id, m.id, m.status, m.ref
@@ -82,7 +82,11 @@ WITH given AS MATERIALIZED (
         error = t.error,
         error_detail = t.error_detail,
         sent_at = CASE t.status WHEN 'sent' THEN
-            coalesce(to_timestamp(t.sent_at / 1000.0), clock_timestamp()) END
+            coalesce(to_timestamp(t.sent_at / 1000.0), clock_timestamp()) END,
+        -- Which SIM took it may not have been known when the phone was given it.
+        sim_slot = coalesce(m.sim_slot, t.sim_slot),
+        sim_number = coalesce(m.sim_number, t.sim_number),
+        sim_digits = coalesce(m.sim_digits, t.sim_digits)
     FROM telling AS t
     WHERE m.org_id = t.org_id AND m.id = t.id
 )
