@@ -23,10 +23,11 @@ from smsd.domain.settings import Settings
 from smsd.graph import Parts
 from smsd.rest.channel import Site
 from smsd.store.database import Database
-from smsd.store.embedded import PostgresUnusable, PrivatePostgres
+from smsd.store.embedded import PostgresUnusable, PrivatePostgres, conninfo_of
 from smsd.store.home import made_home, occupied, settle
 from smsd.store.migrate import migrate
 from smsd.store.statements import named
+from smsd.store.unusable import InUse
 from smsd.welcome import welcome
 
 _VERSION = named("version")
@@ -54,7 +55,10 @@ async def check_database(settings: Settings, reactor: Any) -> str:
             home, _ = _home(settings)
             if settings.database is None and not occupied(home):
                 return f"No database yet: the first start makes a private one in {home}."
-            database = await _database(settings, reactor, home, stack)
+            try:
+                database = await _database(settings, reactor, home, stack)
+            except InUse:  # by a gateway that runs: ask its Postgres
+                database = await _opened(settings, reactor, conninfo_of(home), stack)
             ((version,),) = await database.run(_VERSION)
         except (Unavailable, PostgresUnusable) as error:
             raise RuntimeError(str(error)) from None
@@ -169,6 +173,12 @@ async def _database(
         postgres = PrivatePostgres(reactor, home, binaries=settings.postgres_bin)
         stack.push_async_callback(postgres.stop)
         conninfo = await postgres.start()
+    return await _opened(settings, reactor, conninfo, stack)
+
+
+async def _opened(
+    settings: Settings, reactor: Any, conninfo: str, stack: AsyncExitStack
+) -> Database:
     database = Database(reactor, conninfo, size=settings.pool_size, chance=random.random)
     stack.push_async_callback(database.close)
     await database.open()

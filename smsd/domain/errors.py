@@ -108,7 +108,7 @@ class UnsupportedMedia(Problem):
 class Invalid(Problem):
     """The JSON has the wrong shape; every fault is listed, and nothing was stored."""
 
-    slug, title, status = "invalid", "Invalid", 422
+    slug, title, status, close = "invalid", "Invalid", 422, 4401
 
 
 class UpgradeRequired(Problem):

@@ -9,6 +9,7 @@ no second set of them here.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Generic, TypeVar, get_args, get_origin
 
 import msgspec
@@ -18,6 +19,7 @@ from smsd.domain.errors import Fault, Invalid, NotJson
 T = TypeVar("T")
 
 DEPTH = 32
+_KINDS = {"int": "an integer", "str": "text", "bool": "true or false", "array": "a list"}
 _UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError)
 _ABSENT = object()
 
@@ -166,6 +168,8 @@ def _unwrapped(kind: Any) -> tuple[Any, list[msgspec.Meta]]:
         if get_origin(kind) is not list and len(wrapped) == 1:
             kind = wrapped[0]
             continue
+        if get_origin(kind) is not list:  # several are allowed: each says what would be right
+            metas += [m for a in wrapped for m in a.__metadata__ if isinstance(m, msgspec.Meta)]
         return kind, metas
 
 
@@ -185,4 +189,8 @@ def _advice(metas: list[msgspec.Meta]) -> str | None:
 
 
 def _plain(error: Exception) -> str:
-    return str(error).split(" - at `")[0].replace("`", "")
+    """msgspec's words in those of the other errors."""
+    said = str(error).split(" - at `")[0]
+    if expected := re.match(r"Expected `(\w+)(?: \| null)?`, got", said):
+        return f"must be {_KINDS.get(expected[1], expected[1])}"
+    return said.replace("`", "")

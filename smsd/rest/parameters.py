@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 from msgspec import Struct
 
+from smsd.domain.errors import Invalid
 from smsd.domain.reading import Reader
 
 T = TypeVar("T", bound=Struct)
@@ -43,7 +44,15 @@ class Parameters(Generic[T]):
         """Raises `Invalid` with every fault."""
         if not query:
             return self._none
-        return self._reader.build({name: self._typed(name, text) for name, text in pairs(query)})
+        try:
+            return self._reader.build(
+                {name: self._typed(name, text) for name, text in pairs(query)}
+            )
+        except Invalid as invalid:
+            raise Invalid(
+                "The query of the URL has wrong values; every fault is listed.",
+                errors=invalid.errors,
+            ) from None
 
     def _typed(self, name: str, text: str) -> str | int:
         if name in self._numbers and _WHOLE.fullmatch(text):

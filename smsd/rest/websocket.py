@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
 from msgspec import Meta, Struct
 
+from smsd.domain.credentials import agreed
 from smsd.domain.errors import BadRequest, Forbidden, Unauthorised, UpgradeRequired
 from smsd.rest.cors import Cors
 from smsd.rest.identity import claim_token, credentials
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 PATH = "/websocket"
 
 _VERSION = "13"
+_IDENTITY = ("org_id", "secret_key", "claim_token")
 _ASK = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": _VERSION}
 
 
@@ -59,7 +61,7 @@ async def upgrade(services: Services, cors: Cors, request: Request) -> None:
     """Judge the handshake, then the phone, and leave the connection to its session."""
     check_handshake(request)
     check_origin(request, cors)
-    said = dict(pairs(request.query))
+    said = _said_once(pairs(request.query))
     admitted = await _admitted(services, request, said)
     options = _options.read(request.query)
     if request.gone:
@@ -71,6 +73,16 @@ async def upgrade(services: Services, cors: Cors, request: Request) -> None:
         await waiting
     if not (request.finished or request.gone):
         raise RuntimeError("the connection was not handed over")
+
+
+def _said_once(query: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """The parameters of the URL; raises `Contradiction` for two values of one identity."""
+    said: dict[str, str] = {}
+    for name, value in query:
+        if name in _IDENTITY:
+            agreed(f"{name} in the URL", (said.get(name), value))
+        said[name] = value
+    return said
 
 
 async def _admitted(

@@ -70,10 +70,8 @@ class Cluster:
 
     @property
     def conninfo(self) -> str:
-        """How libpq is told to connect; it names the port lest PGPORT be heard."""
-        where = str(self.sockets)
-        host = f"'{where}'" if " " in where else where
-        return f"host={host} port={PORT} user={NAME} dbname={NAME}"
+        """How libpq is told to connect."""
+        return conninfo(self.sockets)
 
     def server(self) -> list[str]:
         """The command that runs the server."""
@@ -165,6 +163,13 @@ class Cluster:
             f" {way}. To change versions, dump the database with {major} (pg_dump), move"
             f" {self.data} away, start smsd, and load the dump."
         )
+
+
+def conninfo(sockets: Path) -> str:
+    """How libpq is told to connect; it names the port lest PGPORT be heard."""
+    where = str(sockets)
+    host = f"'{where}'" if " " in where else where
+    return f"host={host} port={PORT} user={NAME} dbname={NAME}"
 
 
 def _switches(settings: Mapping[str, str]) -> list[str]:

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from smsd.store import binaries as programs
 from smsd.store.account import Account, keeper
 from smsd.store.child import Child, spawn
-from smsd.store.cluster import PORT, READY, Cluster
+from smsd.store.cluster import PORT, READY, Cluster, conninfo
 from smsd.store.directories import socket_directory
 from smsd.store.home import CLUSTER, barrier, made_home, occupied, unreachable
 from smsd.store.journal import Journal
@@ -35,6 +35,12 @@ __all__ = ["PostgresUnusable", "PrivatePostgres"]
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 15.0
 #: A server that lived this long was well; its next death starts with the first pause again.
 WELL_AFTER = 60.0
+
+
+def conninfo_of(home: Path) -> str:
+    """How to reach the server that another process runs on this data directory."""
+    home = home.resolve()
+    return conninfo(socket_directory(home, keeper(home / CLUSTER), PORT))
 
 
 class PrivatePostgres:

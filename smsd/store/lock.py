@@ -6,7 +6,7 @@ import fcntl
 import os
 from pathlib import Path
 
-from smsd.store.unusable import PostgresUnusable
+from smsd.store.unusable import InUse, PostgresUnusable
 
 
 class DirectoryLock:
@@ -17,13 +17,13 @@ class DirectoryLock:
         self._held: list[int] = []
 
     def take(self) -> None:
-        """Raises `PostgresUnusable` where another process has it."""
+        """Raises `InUse` where another process has it."""
         lock = self._opened()
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
-            raise PostgresUnusable(
+            raise InUse(
                 f"Another process uses {self._home}: is smsd running already?"
                 " Stop it, or choose another data directory."
             ) from None

@@ -119,7 +119,7 @@ async def test_an_auth_frame_that_cannot_claim_says_why(running: Running) -> Non
             error = phone.hear()
             assert error["code"] == "invalid"
             assert "secret_key 12 to 50 characters" in error["detail"]
-            assert phone.farewell() == 4400
+            assert phone.farewell() == 4401
 
     await running.do(conversation)
     assert await running.count("orgs") == 0

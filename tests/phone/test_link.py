@@ -98,7 +98,7 @@ def test_a_newcomer_claims_its_org_when_it_comes_in(connect: Connect, notes: Not
 
 @pytest.mark.parametrize(
     ("refusal", "code"),
-    [(Unauthorised("No."), 4401), (Locked("No."), 4429), (Invalid("No."), 4400)],
+    [(Unauthorised("No."), 4401), (Locked("No."), 4429), (Invalid("No."), 4401)],
 )
 def test_a_refused_auth_is_told_and_closed(
     connect: Connect, notes: Notes, refusal: Problem, code: int

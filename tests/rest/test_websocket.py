@@ -115,6 +115,19 @@ def test_two_different_secrets_are_a_contradiction(browser: Browser) -> None:
     assert browser.ask("GET", GOOD, X_Secret_Key="another-secret", **HANDSHAKE).status == 400
 
 
+@pytest.mark.parametrize("more", ["&org_id=other", "&secret_key=another-secret"])
+def test_two_different_values_in_one_url_are_a_contradiction(
+    browser: Browser, notes: Notes, more: str
+) -> None:
+    assert browser.ask("GET", GOOD + more, **HANDSHAKE).status == 400
+    assert notes.attempts == []
+
+
+def test_the_same_value_twice_in_one_url_is_none(wire: Wire, notes: Notes) -> None:
+    wire.ask("GET", GOOD + "&org_id=myorg", **HANDSHAKE)
+    assert len(notes.upgraded) == 1
+
+
 @pytest.mark.parametrize(
     ("changed", "status"),
     [

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from canaries import canaries
-from daemon import RUN, TWISTD, Daemon, new_home, processes_on, wait_for_end
+from daemon import RUN, TWISTD, Daemon, bare_environment, new_home, processes_on, wait_for_end
 from handset import Handset
 from visitors import Agent, Org, problem, until
 
@@ -253,3 +255,16 @@ def test_two_clones_run_beside_each_other_one_of_them_under_twistd(
                 assert phone.hear()["id"] == ticket
                 phone.confirm(ticket)
                 assert org.settled(ticket)["status"] == "sent"
+
+
+def test_check_beside_a_running_gateway_asks_its_postgres(home: Path) -> None:
+    with Daemon(home):
+        run = subprocess.run(
+            [sys.executable, "-m", "smsd", "check", "--data-dir", str(home / "data")],
+            env=bare_environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "The database answers: PostgreSQL " in run.stdout
