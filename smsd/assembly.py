@@ -84,6 +84,7 @@ class Smsd(MultiService):
         self._failed = failed
         self._stack = AsyncExitStack()
         self._stopping = False
+        self._listening = False
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
@@ -126,7 +127,7 @@ class Smsd(MultiService):
         await parts.begin()
         stack.push_async_callback(parts.end)
         site = Site(
-            parts.api(self._missing),
+            parts.api(lambda: self._missing(database)),
             reactor,
             settings.proxies,
             settings.max_connections_per_address,
@@ -138,19 +139,15 @@ class Smsd(MultiService):
             urls += _urls(endpoint, port.getHost())
         stack.callback(site.retire)
         self._listening = True
-        self._database = database
         self._log.info("listening on {where}", where=", ".join(urls) or "no TCP port")
         self._announce(welcome(urls, home))
 
-    _listening = False
-    _database: Database
-
-    async def _missing(self) -> list[str]:
+    async def _missing(self, database: Database) -> list[str]:
         """What is not there of all that requests need, in words."""
         if self._stopping or not self._listening:
             return ["the listeners are not up"]
         try:
-            await self._database.run(_VERSION)
+            await database.run(_VERSION)
         except Unavailable:
             return ["the database does not answer"]
         return []

@@ -44,8 +44,3 @@ STEPS: tuple[Step, ...] = (
 RESULTS: frozenset[tuple[Status, Status]] = frozenset(
     (step.leaves, step.enters) for step in STEPS if step.enters in ("sent", "failed")
 )
-
-
-def may_settle(leaves: Status, enters: Status) -> bool:
-    """Whether a result may take a ticket from one state to the other."""
-    return (leaves, enters) in RESULTS

@@ -239,7 +239,8 @@ class Dispatch:
         self.wake(heirs | blocked)
 
     async def _write_down(self, visit: Visit) -> None:
-        await self._patience.insist(lambda: self._resumption.left(visit))
+        if waits := self._resumption.left(visit):
+            await self._patience.insist(lambda: self._resumption.note(waits))
         if pushes := visit.unsettled():
             await self._put_back(pushes)
         await self._promises.kept(visit)
@@ -247,7 +248,7 @@ class Dispatch:
     async def resume(self, visit: Visit) -> None:
         """The phone is on line, or has said more of itself: what was it given before?"""
         if not self._closing:
-            await self._resumption.look(visit)
+            await self._patience.insist(lambda: self._resumption.look(visit))
             self.feed(visit)
 
     def answered(self, visit: Visit, ticket_id: int) -> None:

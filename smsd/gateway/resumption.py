@@ -109,11 +109,13 @@ class Resumption:
         visit.give(again)
         return []
 
-    async def left(self, visit: Visit) -> None:
+    def left(self, visit: Visit) -> list[Waited]:
         """The phone is gone again: the time that it was on line counts when it comes back."""
-        owed = self._owed.pop(visit, None)
-        if owed:
-            await resumption.note_waits(self._database, list(_waits(visit, owed.values())))
+        return list(_waits(visit, self._owed.pop(visit, {}).values()))
+
+    async def note(self, waits: Sequence[Waited]) -> None:
+        """Write these times down."""
+        await resumption.note_waits(self._database, waits)
 
     async def _claim(self, visit: Visit, due: Sequence[InDoubt]) -> tuple[list[Ticket], list[int]]:
         return await resumption.push_again(

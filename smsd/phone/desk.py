@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from smsd.domain.credentials import Credentials
-from smsd.domain.errors import Problem
+from smsd.domain.errors import Problem, UnknownTicket
 from smsd.domain.records import INT64, WORDS_LENGTH, Result, Sim, integer, readable
 from smsd.gateway.attendance import Attendance
 from smsd.gateway.dispatch import Dispatch
@@ -211,8 +211,8 @@ class Desk:
         if frame.id in TICKETS:
             verdict = await self._gateway.results.take(visit, _result(visit, frame))
         if verdict == "unknown":
-            detail = "No ticket of this org with this id was ever pushed to a phone."
-            self._wire.send(Error("unknown_ticket", detail, "send_result", frame.id))
+            problem = UnknownTicket()
+            self._wire.send(Error(problem.slug, problem.detail, "send_result", frame.id))
         elif self.keeps_ledger and verdict != "ignored":
             self._wire.send(ResultAck(frame.id))
 

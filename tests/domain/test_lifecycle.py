@@ -2,7 +2,7 @@
 
 from typing import get_args
 
-from smsd.domain.lifecycle import RECEIVED, RESULTS, STATES, STEPS, Status, may_settle
+from smsd.domain.lifecycle import RECEIVED, RESULTS, STATES, STEPS, Status
 
 
 def test_every_state_is_described_and_no_other():
@@ -40,6 +40,3 @@ def test_a_result_may_do_what_the_table_says_and_nothing_else():
         ("failed", "sent"),
     }
     assert allowed == RESULTS
-    for leaves in STATES:
-        for enters in STATES:
-            assert may_settle(leaves, enters) == ((leaves, enters) in RESULTS)

@@ -7,6 +7,7 @@ import pytest_twisted
 from nodes import ORG, Node, made_org, soon, sql, tickets
 from twisted.internet.defer import Deferred
 
+from smsd.domain.errors import Unavailable
 from smsd.domain.records import Sim
 from smsd.gateway.resumption import due_in
 from smsd.gateway.visit import Identity
@@ -264,3 +265,38 @@ async def test_unconfirmed_tickets_wait_again_where_the_setting_says_resend(node
     assert other.pushed == [1]
     found = await sql(database, "SELECT status, attempts, receipted FROM messages")
     assert found == [("sending", 2, 2)]
+
+
+async def until_idle(node: Node, database) -> None:
+    """Let what is tried again be tried, as time passes."""
+    idle = Deferred.fromCoroutine(node.spawn.idle())
+    while not idle.called:
+        node.clock.advance(1)
+        await sql(database, "SELECT 1")
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_phone_that_returns_while_the_database_is_away_is_still_given_its_tickets(
+    node, org, database
+):
+    phone = await node.come(identity=LEDGER)
+    await node.send()
+    await drop(node, phone, receipt=True)
+    node.database.fail("find_owed", Unavailable())
+    visit = await soon(node.attendance.begin(org, LEDGER, phone))
+    node.attendance.serve(visit)
+    await until_idle(node, database)
+    assert phone.pushed == [1, 1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_time_on_line_counts_though_it_could_not_be_written_down_at_once(node, org, database):
+    phone = await node.come(identity=PLAIN)
+    await node.send()
+    await drop(node, phone, receipt=False)
+    brief = await node.come(identity=PLAIN)
+    node.clock.advance(2.5)
+    node.database.fail("note_waits", Unavailable())
+    node.attendance.end(brief.visit, "a test")
+    await until_idle(node, database)
+    assert await sql(database, "SELECT waited_ms FROM messages") == [(2500,)]
