@@ -1,11 +1,13 @@
 """A ticket's life: its states and every step between them, as data (contract section 3).
 
-The statements of ``store/sql/messages.sql`` take these steps and no others, and the constraint
-``messages_lifecycle`` knows these states and no others; tests hold the three together.
+The statements of ``store/sql/*.sql`` take these steps and no others, the constraint
+``messages_lifecycle`` knows these states and no others, and the picture in ``docs/tickets.md`` is
+drawn from here; tests hold the four together.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 Status = Literal["queued", "sending", "sent", "failed"]
@@ -30,17 +32,34 @@ STATES: dict[Status, str] = {
     "failed": "the phone reported a failure, or the ticket ended otherwise",
 }
 
+#: With which states a ticket may be stored, and when.
+BIRTHS: dict[Status, str] = {
+    "queued": "stored, to wait for its turn",
+    "sending": "stored for a phone that has a place",
+}
+
 STEPS: tuple[Step, ...] = (
     Step("queued", "sending", "a session that serves it has a place"),
-    Step("sending", "queued", "the frame was never given to the transport"),
+    Step("sending", "queued", "never given to the transport, or unconfirmed and to be resent"),
     Step("sending", "sent", "the phone confirmed"),
     Step("sending", "failed", "the phone reported a failure, or never answered"),
-    Step("queued", "sent", "a late result: an earlier push had gone out after all"),
-    Step("queued", "failed", "a late result: an earlier push had failed"),
-    Step("failed", "sent", "a late success: the truth wins"),
+    Step("queued", "sent", "a late result, for an earlier push had gone out after all"),
+    Step("queued", "failed", "a late result, for an earlier push had failed"),
+    Step("failed", "sent", "a late success, for the truth wins"),
 )
 
 #: What a phone's result may do.
 RESULTS: frozenset[tuple[Status, Status]] = frozenset(
     (step.leaves, step.enters) for step in STEPS if step.enters in ("sent", "failed")
 )
+
+
+def picture() -> str:
+    """The table as a state diagram in Mermaid's words."""
+    return "\n".join(["stateDiagram-v2", *(f"    {line}" for line in _arrows())])
+
+
+def _arrows() -> Iterator[str]:
+    yield from (f"[*] --> {state}: {when}" for state, when in BIRTHS.items())
+    yield from (f"{step.leaves} --> {step.enters}: {step.when}" for step in STEPS)
+    yield from (f"{state} --> [*]" for state in ("sent", "failed"))

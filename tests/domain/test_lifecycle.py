@@ -1,13 +1,30 @@
-"""The one table of a ticket's life is whole. What Postgres makes of it: `test_messages`."""
+"""The one table of a ticket's life is whole, and the docs draw what it says.
 
+What Postgres makes of it: `test_lifecycle_in_postgres`.
+
+``python tests/domain/test_lifecycle.py`` draws the picture in ``docs/tickets.md`` anew.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
 from typing import get_args
 
-from smsd.domain.lifecycle import RECEIVED, RESULTS, STATES, STEPS, Status
+from smsd.domain.lifecycle import BIRTHS, RECEIVED, RESULTS, STATES, STEPS, Status, picture
+
+PAGE = Path(__file__).parents[2] / "docs" / "tickets.md"
+DRAWING = re.compile(r"(?<=^```mermaid\n)stateDiagram-v2\n.*?(?=\n```$)", re.MULTILINE | re.DOTALL)
+RENEW = ".venv/bin/python tests/domain/test_lifecycle.py"
+ARROWS = {(step.leaves, step.enters) for step in STEPS}
+
+# -- the table itself ------------------------------------------------------------------------
 
 
 def test_every_state_is_described_and_no_other():
     assert tuple(STATES) == get_args(Status)
     assert RECEIVED not in STATES
+    assert set(BIRTHS) < set(STATES)
 
 
 def test_every_step_joins_two_states_and_stands_there_once():
@@ -40,3 +57,22 @@ def test_a_result_may_do_what_the_table_says_and_nothing_else():
         ("failed", "sent"),
     }
     assert allowed == RESULTS
+
+
+# -- the docs --------------------------------------------------------------------------------
+
+
+def test_the_picture_in_the_docs_is_drawn_from_the_table():
+    assert DRAWING.findall(PAGE.read_text("utf-8")) == [picture()], f"renew it: {RENEW}"
+
+
+def test_the_picture_has_every_arrow_in_words_that_mermaid_can_read():
+    arrows = re.findall(r"^ {4}(\S+) --> (\S+?)(?:: ([^:;#\n]+))?$", picture(), re.MULTILINE)
+    assert len(arrows) == picture().count("\n")
+    told = {(leaves, enters): when for leaves, enters, when in arrows}
+    assert {arrow: told[arrow] for arrow in ARROWS} == {(s[0], s[1]): s[2] for s in STEPS}
+    assert {enters for leaves, enters, _ in arrows if leaves == "[*]"} == set(BIRTHS)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(DRAWING.sub(lambda _: picture(), PAGE.read_text("utf-8")), "utf-8")

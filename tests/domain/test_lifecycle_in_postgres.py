@@ -1,0 +1,240 @@
+"""What Postgres makes of the table of a ticket's life: the constraint knows its states and no
+others, and every statement that writes tickets takes its steps and no others."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+from typing import Any
+
+import pytest
+import pytest_twisted
+
+from smsd.domain.lifecycle import BIRTHS, RECEIVED, RESULTS, STATES, STEPS
+from smsd.domain.records import Result, new_ref
+from smsd.store import messages, resumption
+from smsd.store.messages import NewMessage, Pushed, Served, Told
+from smsd.store.resumption import InDoubt, Waited
+from smsd.store.statements import Statement, all_statements
+from smsd.store.trouble import DataRefused
+
+ARROWS = {(step.leaves, step.enters) for step in STEPS}
+SESSION = "00000000-0000-4000-8000-000000000001"
+ORG, PHONE = "acme", "device:handy"
+
+# -- the constraint --------------------------------------------------------------------------
+
+#: What a row in each state must carry, beside what every ticket does.
+CARRIES: dict[str, dict[str, Any]] = {
+    "queued": {"sent_at": None, "error": None},
+    "sending": {
+        "sent_at": None,
+        "error": None,
+        "attempts": 1,
+        "session_id": SESSION,
+        "handed_at": "2001-01-01",
+    },
+    "sent": {"sent_at": "2001-01-01", "error": None, "attempts": 1},
+    "failed": {"sent_at": None, "error": "unconfirmed"},
+}
+#: What would break each of these.
+WRONG = {"attempts": 0, "session_id": None, "handed_at": None}
+EMPTY: dict[str, Any] = dict.fromkeys(["sent_at", "error", "session_id", "handed_at"], None)
+ALL = {**EMPTY, "attempts": 1}
+
+
+def wrong(state: str, column: str) -> Any:
+    """A value of the column that this state must not carry."""
+    if column in WRONG:
+        return WRONG[column]
+    return None if CARRIES[state][column] else {"sent_at": "2001-01-01", "error": "x"}[column]
+
+
+async def ask(database, text: str, **values: object) -> list[Any]:
+    return await database.run(Statement("test", text), **values)
+
+
+async def put(database, id_: int, status: str, **columns: object) -> None:
+    """A ticket as a row, with these columns; `DataRefused` where the constraint forbids it."""
+    row = {"status": status, **ALL, "ref": f"ref-{id_}", "receipted": 0, **columns}
+    row = {**dict.fromkeys(["pushed_at", "received_at"]), **row}
+    names, values = ", ".join(row), ", ".join(f"%({name})s" for name in row)
+    await ask(
+        database,
+        "INSERT INTO messages (org_id, id, direction, address, address_key, body, sim_key,"
+        f" phone_id, {names}) VALUES ('acme', %(id)s, 'out', '+1', '1', 'hi', '*',"
+        f" 'device:handy', {values})",
+        id=id_,
+        **row,
+    )
+
+
+async def enter(database, id_: int, status: str, columns: dict[str, Any]) -> str | None:
+    """Change a row's state by hand; the constraint that forbids it."""
+    changes = ", ".join(f"{name} = %({name})s" for name in ["status", *columns])
+    try:
+        await ask(
+            database,
+            f"UPDATE messages SET {changes} WHERE id = %(id)s",
+            id=id_,
+            status=status,
+            **columns,
+        )
+    except DataRefused as refused:
+        return refused.constraint
+    return None
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_constraint_names_the_states_of_the_table_and_no_others(database):
+    ((said,),) = await ask(
+        database,
+        "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'messages_lifecycle'",
+    )
+    assert set(re.findall(r"WHEN '(\w+)'", said)) == {*STATES, "in", "out"}
+    assert set(re.findall(r"status = '(\w+)'", said)) == {RECEIVED}
+    assert said.count("ELSE false") == 2
+
+
+@pytest.mark.parametrize(("leaves", "enters"), list(product(STATES, STATES)))
+@pytest_twisted.ensureDeferred
+async def test_a_ticket_enters_a_state_only_with_all_that_the_state_must_carry(
+    database, leaves, enters
+):
+    await put(database, 1, leaves, **CARRIES[leaves])
+    whole = {**ALL, **CARRIES[enters]}
+    for column in CARRIES[enters]:
+        broken = {**whole, column: wrong(enters, column)}
+        assert await enter(database, 1, enters, broken) == "messages_lifecycle", column
+    assert await enter(database, 1, enters, whole) is None
+
+
+@pytest.mark.parametrize("strange", [RECEIVED, "pending", "delivered", "cancelled", "SENT", ""])
+@pytest_twisted.ensureDeferred
+async def test_no_other_state_is_let_in_whatever_the_ticket_carries(database, strange):
+    for id_, state in enumerate(STATES):
+        await put(database, id_, state, **CARRIES[state])
+        for carried in CARRIES.values():
+            refused = await enter(database, id_, strange, {**ALL, **carried})
+            assert refused == "messages_lifecycle"
+
+
+# -- the statements --------------------------------------------------------------------------
+
+
+async def append(database, rows):
+    """Stored in every state that a ticket could be given; only births are let in."""
+    given = {"attempts": 1, "session_id": SESSION, "phone_id": PHONE}
+    for at, state in enumerate(STATES):
+        row = NewMessage(
+            org_id=ORG, status=state, direction="out", address="+1", address_key="1", body="hi",
+            sim_key="*", ref=new_ref(), ord=at, **given,
+        )  # fmt: skip
+        try:
+            await messages.append(database, [row])
+        except DataRefused:
+            assert state not in BIRTHS
+        else:
+            assert state in BIRTHS
+
+
+async def settle(database, rows):
+    told = [Told(Result(org_id=ORG, id=row["id"], success=row["id"] % 2 == 0)) for row in rows]
+    await messages.settle(database, told)
+
+
+async def claim(database, rows):
+    await messages.claim(
+        database, ORG, serves=[Served("*")], session_id=SESSION, phone_id=PHONE, ledger=True,
+        places=1000,
+    )  # fmt: skip
+
+
+async def end_pushes(database, rows):
+    ends = [(None, None), (1000, None), (1000, 2000)]
+    pushes = [Pushed(ORG, r["id"], SESSION, PHONE, *ends[r["id"] % 3]) for r in rows]
+    await messages.end_pushes(database, pushes)
+
+
+async def fail_unconfirmed(database, rows):
+    await messages.fail_unconfirmed_everywhere(database, timeout=600.0, detail="late")
+
+
+async def requeue_unconfirmed(database, rows):
+    await resumption.requeue_unconfirmed_everywhere(
+        database, timeout=600.0, max_attempts=5, detail="late"
+    )
+
+
+async def push_again(database, rows):
+    tickets = [InDoubt(row["id"], SESSION, True, True, True, 0) for row in rows]
+    await resumption.push_again(
+        database, ORG, tickets, session_id=SESSION, phone_id=PHONE, ledger=True, max_attempts=5,
+        detail="often",
+    )  # fmt: skip
+
+
+async def note_waits(database, rows):
+    await resumption.note_waits(database, [Waited(ORG, row["id"], SESSION, 9) for row in rows])
+
+
+#: Every statement that writes tickets, as it is run, and the steps that it takes.
+WRITERS = {
+    "append_messages": (append, set()),
+    "settle_results": (settle, set(RESULTS)),
+    "claim_tickets": (claim, {("queued", "sending")}),
+    "end_pushes": (end_pushes, {("sending", "queued")}),
+    "fail_unconfirmed_everywhere": (fail_unconfirmed, {("sending", "failed")}),
+    "requeue_unconfirmed_everywhere": (
+        requeue_unconfirmed,
+        {("sending", "queued"), ("sending", "failed")},
+    ),
+    "push_again": (push_again, {("sending", "failed")}),
+    "note_waits": (note_waits, set()),
+}
+
+
+def test_every_statement_that_writes_tickets_is_tried_here_and_none_deletes_them():
+    written = re.compile(r"\b(UPDATE|INSERT INTO|DELETE FROM|MERGE INTO|TRUNCATE)\s+messages\b")
+    found = {name: set(written.findall(s.sql)) for name, s in all_statements().items()}
+    writers = {name for name, verbs in found.items() if verbs & {"UPDATE", "INSERT INTO"}}
+    assert writers == set(WRITERS)
+    assert not any(verbs & {"MERGE INTO", "TRUNCATE"} for verbs in found.values())
+    assert {name for name, verbs in found.items() if "DELETE FROM" in verbs} <= {"delete_org"}
+
+
+def test_every_step_is_taken_by_some_statement():
+    assert set.union(*(steps for _, steps in WRITERS.values())) == ARROWS
+
+
+async def rows_in_every_state(database) -> None:
+    """Tickets in every state, with all that may be known of their last push."""
+    doubts = list(product([0, 1, 2], [None, "2001-01-01"], [None, "2001-01-02"], [0, 4, 9]))
+    id_ = 0
+    for state, (attempts, pushed_at, received_at, receipted) in product(STATES, doubts):
+        known = {"pushed_at": pushed_at, "received_at": received_at, "receipted": receipted}
+        carried = {"session_id": SESSION, "handed_at": "2001-01-01", **CARRIES[state]}
+        if attempts >= carried.get("attempts", 0):
+            id_ += 1
+            await put(database, id_, state, **{**carried, "attempts": attempts, **known})
+
+
+@pytest.mark.parametrize("name", list(WRITERS))
+@pytest_twisted.ensureDeferred
+async def test_a_statement_takes_only_the_steps_of_the_table(database, name):
+    await ask(
+        database,
+        "INSERT INTO orgs (org_id, secret_hash, secret_hmac, pepper_id)"
+        " VALUES ('acme', '', '', '')",
+    )
+    await ask(database, "INSERT INTO org_counters (org_id, last_id) VALUES ('acme', 5000)")
+    await rows_in_every_state(database)
+    before = dict(await ask(database, "SELECT id, status FROM messages"))
+    write, steps = WRITERS[name]
+    await write(database, [{"id": id_} for id_ in before])
+    after = dict(await ask(database, "SELECT id, status FROM messages"))
+    assert {state for id_, state in after.items() if id_ not in before} <= set(BIRTHS)
+    assert before.keys() <= after.keys()
+    taken = {(before[id_], after[id_]) for id_ in before if before[id_] != after[id_]}
+    assert taken == steps
+    assert taken <= ARROWS
