@@ -108,6 +108,7 @@ class Parts:
                 self._results,
                 self._patience,
                 self._spawn,
+                settings.unanswered,
             ),
         )
 

@@ -11,7 +11,6 @@ from typing import Any, Protocol
 
 from smsd.domain.credentials import Credentials
 from smsd.domain.errors import Problem, UnknownTicket
-from smsd.domain.records import INT64, WORDS_LENGTH, Result, Sim, integer, readable
 from smsd.gateway.attendance import Attendance
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller, Doorman, Newcomer
@@ -30,20 +29,18 @@ from smsd.phone.frames import (
     ResultAck,
     SendResult,
     Sims,
-    SimsAck,
     message_id,
 )
+from smsd.phone.intake import Intake
 from smsd.phone.order import InOrder, Place
+from smsd.phone.reports import Reports
+from smsd.phone.said import TICKETS, result
 from smsd.phone.session import Broken, new_session
 
 #: An SMS that cannot be stored for so long ends the session, so that the phone sends it again.
 STORED_WITHIN = 10.0
 #: So many SMS may await their answer before the phone is read no further.
 UNANSWERED = 500
-#: Ids that a ticket may have.
-TICKETS = range(1, INT64.stop)
-#: Times that Postgres can hold and that a phone can mean: the years 1970 to 9999, in ms.
-SENT_AT = range(253_402_300_800_000)
 
 
 @dataclass(frozen=True)
@@ -57,6 +54,8 @@ class Gateway:
     results: Results
     patience: Patience
     spawn: Spawn
+    #: So many results of one phone may await their commit.
+    unanswered: int
 
 
 class Wire(Phone, Protocol):
@@ -79,6 +78,9 @@ class Desk:
         self._visit: Visit | None = None
         self._gone = False
         self._answers = InOrder(wire.send)
+        self._sms = Intake(UNANSWERED, self._begin_to_store)
+        self._results = Intake(gateway.unanswered, self._begin_to_settle)
+        self._reports = Reports(wire.send)
         self.session = new_session(self)
 
     def send(self, frame: GatewayFrame) -> None:
@@ -109,6 +111,7 @@ class Desk:
 
     def leave(self, why: str) -> None:
         self._gone = True
+        self._sms.forget()  # unanswered, so the phone sends them again
         if self._visit is not None:
             self._gateway.attendance.end(self._visit, why)
 
@@ -153,8 +156,9 @@ class Desk:
             raise
 
     def _read_on(self) -> None:
-        """Read from the phone unless it is not on line yet, or too much awaits its answer."""
-        self._wire.read_on(self._visit is not None and len(self._answers) < UNANSWERED)
+        """Read from the phone unless it is not on line yet, or too much of it is not done."""
+        busy = len(self._answers) >= UNANSWERED or self._reports.full or self._results.full
+        self._wire.read_on(self._visit is not None and not busy)
 
     # -- what the socket tells ----------------------------------------------------------------
 
@@ -173,17 +177,19 @@ class Desk:
     # -- SIMs ----------------------------------------------------------------------------------
 
     def report(self, frame: Sims) -> None:
-        self._start("storing SIMs", self._report(frame))
+        if self._reports.add(frame):
+            self._start("storing SIMs", self._report())
+        self._read_on()
 
-    async def _report(self, frame: Sims) -> None:
-        sims = [_storable(sim) for sim in frame.sims]
-        self._wire.send(SimsAck(await self._gateway.attendance.report(self._on_line(), sims)))
+    async def _report(self) -> None:
+        visit = self._on_line()
+        await self._reports.stored(lambda sims: self._gateway.attendance.report(visit, sims))
+        self._read_on()
 
     # -- SMS that arrived ----------------------------------------------------------------------
 
     def store(self, frame: InboundSms) -> None:
-        place = self._answers.expect()
-        self._start("storing an SMS", self._store(frame, place))
+        self._sms.add((frame, self._answers.expect()))
         self._read_on()
 
     def refuse(self, problem: BadInbound) -> None:
@@ -191,25 +197,45 @@ class Desk:
         error = Error(problem.slug, problem.detail, "inbound", problem.message_id)
         self._answers.answer(place, error)
 
+    def _begin_to_store(self, sms: tuple[InboundSms, Place]) -> None:
+        self._start("storing an SMS", self._store(*sms))
+
     async def _store(self, frame: InboundSms, place: Place) -> None:
         visit, patience = self._on_line(), self._gateway.patience
-        stored = await patience.insist(
-            lambda: self._gateway.inbox.store(Caller(visit.org_id), [frame.message], visit),
-            until=patience.now + STORED_WITHIN,
-        )
-        self._answers.answer(place, InboundAck(stored, message_id(frame.message.id)))
+        try:
+            stored = await patience.insist(
+                lambda: self._gateway.inbox.store(Caller(visit.org_id), [frame.message], visit),
+                until=patience.now + STORED_WITHIN,
+            )
+            self._answers.answer(place, InboundAck(stored, message_id(frame.message.id)))
+        finally:
+            self._sms.done()
         self._read_on()
 
     # -- results -------------------------------------------------------------------------------
 
     def settle(self, frame: SendResult) -> None:
+        self._results.add(frame)
+        self._read_on()
+
+    def _begin_to_settle(self, frame: SendResult) -> None:
         self._start("settling a ticket", self._settle(frame))
 
     async def _settle(self, frame: SendResult) -> None:
+        """Also after the phone has gone: what it said of a ticket it need not say again."""
+        try:
+            self._tell_of(frame, await self._verdict(frame))
+        finally:
+            self._results.done()
+        self._read_on()
+
+    async def _verdict(self, frame: SendResult) -> str:
+        if frame.id not in TICKETS:
+            return "unknown"
         visit = self._on_line()
-        verdict = "unknown"
-        if frame.id in TICKETS:
-            verdict = await self._gateway.results.take(visit, _result(visit, frame))
+        return await self._gateway.results.take(visit, result(visit.org_id, frame))
+
+    def _tell_of(self, frame: SendResult, verdict: str) -> None:
         if verdict == "unknown":
             problem = UnknownTicket()
             self._wire.send(Error(problem.slug, problem.detail, "send_result", frame.id))
@@ -219,28 +245,3 @@ class Desk:
     def _on_line(self) -> Visit:
         assert self._visit is not None, "the session speaks only when it is on line"
         return self._visit
-
-
-def _result(visit: Visit, frame: SendResult) -> Result:
-    return Result(
-        org_id=visit.org_id,
-        id=frame.id,
-        success=frame.success,
-        error=_words(frame.error),
-        sent_at=integer(frame.sent_at, SENT_AT),
-        ref=_words(frame.ref),
-    )
-
-
-def _storable(sim: Sim) -> Sim:
-    """The SIM as Postgres can hold it."""
-    return Sim(
-        slot=sim.slot,
-        number=_words(sim.number),
-        label=_words(sim.label),
-        carrier=_words(sim.carrier),
-    )
-
-
-def _words(given: str | None) -> str | None:
-    return readable(given)[:WORDS_LENGTH] if given else None

@@ -85,7 +85,7 @@ class LinkFactory(WebSocketServerFactory):
                 self._log.failure("a phone could not be looked after")
 
     def _look_after(self, link: Link) -> None:
-        if self.now() - link.heard_at > SILENT_FOR:
+        if link.listening and self.now() - link.heard_at > SILENT_FOR:
             link.drop("nothing was heard of it")
         elif link.turn == self._turn:
             link.ping()

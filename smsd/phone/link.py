@@ -51,6 +51,8 @@ class Link(WebSocketServerProtocol):
     #: At which turn of the factory's wheel this phone is pinged.
     turn = 0
     heard_at = 0.0
+    #: Whether the phone is read; while it is not, its silence is ours.
+    listening = True
 
     def __init__(
         self, gateway: Gateway, address: str, who: Caller | Newcomer | None, identity: Identity
@@ -208,7 +210,12 @@ class Link(WebSocketServerProtocol):
 
     def read_on(self, wanted: bool) -> None:
         """Go on reading from the phone, or stop for a while; at the end its goodbye is read."""
-        if wanted or self.state != self.STATE_OPEN:
+        wanted = wanted or self.state != self.STATE_OPEN
+        if wanted == self.listening:
+            return
+        self.listening = wanted
+        if wanted:
+            self.heard_at = self.factory.now()
             self.transport.resumeProducing()
         else:
             self.transport.pauseProducing()

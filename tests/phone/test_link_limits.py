@@ -15,6 +15,7 @@ from wires import CLOSE, ORG, PING, PONG, MemoryPhone, Notes, framed, inbound, t
 from smsd.domain.errors import Unavailable
 from smsd.domain.records import Inbound
 from smsd.gateway.doorman import Caller
+from smsd.gateway.visit import Identity
 from smsd.phone.factory import LinkFactory
 
 CALLER = Caller(ORG)
@@ -198,15 +199,22 @@ def test_a_slow_phone_is_not_dropped(phone: MemoryPhone) -> None:
 
 
 class Held:
-    """An inbox that answers when it is told to."""
+    """A gateway that stores SMS, results or reports when it is told to."""
 
-    def __init__(self, notes: Notes) -> None:
+    def __init__(self, notes: Notes, what: str = "on_store") -> None:
         self.waiting: list[Deferred[None]] = []
-        notes.on_store = self._store
+        setattr(notes, what, self._store)
 
-    def _store(self, sms: Inbound) -> Deferred[None]:
+    def _store(self, _: object) -> Deferred[None]:
         self.waiting.append(Deferred())
         return self.waiting[-1]
+
+    def store(self, most: int | None = None) -> None:
+        """Store the next ``most`` of those that wait now, or all of them."""
+        now = self.waiting[:most]
+        del self.waiting[:most]
+        for one in now:
+            one.callback(None)
 
 
 @given(order=st.permutations(range(8)))
@@ -252,8 +260,17 @@ def test_reading_stops_when_too_many_sms_wait_and_goes_on(phone: MemoryPhone, no
     assert not phone.line.reading  # nothing has left: the first still waits
     held.waiting[0].callback(None)
     assert len(phone.frames()) == 2
-    assert len(held.waiting) == 503
+    assert len(held.waiting) == 502, "the last of them waits for its turn"
     assert not phone.line.reading
+
+
+def test_sms_whose_turn_never_came_are_left_to_the_phone(phone: MemoryPhone, notes: Notes) -> None:
+    """It was told of none of them, so it sends them again: without an id they would be twice."""
+    held = Held(notes)
+    phone.say(*[inbound()] * 600)
+    phone.hang_up()
+    held.store()
+    assert len(notes.named("store")) == 500
 
 
 def test_a_session_that_ends_while_nothing_is_read_ends_in_order(
@@ -301,3 +318,119 @@ def test_an_sms_that_cannot_be_stored_for_ten_seconds_ends_the_session(
     assert notes.named("end") == [("end", "unavailable")]
     phone.write(framed(CLOSE))
     clock.advance(10)
+
+
+# -- results and reports that wait for the database ----------------------------------------------
+
+
+def result(id_: int) -> dict[str, Any]:
+    return {"type": "send_result", "id": id_, "success": True}
+
+
+@pytest.fixture
+def ledger_phone(connect: Connect) -> MemoryPhone:
+    phone = connect(CALLER, Identity("mine", keeps_ledger=True))
+    phone.frames()
+    return phone
+
+
+def test_a_hundred_results_await_their_commit_and_no_more_is_read(
+    ledger_phone: MemoryPhone, notes: Notes
+) -> None:
+    held, phone = Held(notes, "on_take"), ledger_phone
+    phone.say(*map(result, range(1, 100)))
+    assert phone.line.reading
+    phone.say(result(100))
+    assert not phone.line.reading
+    phone.say(result(101))
+    assert len(held.waiting) == 100
+    held.store(1)
+    assert phone.frames() == [{"type": "result_ack", "id": 1}]
+    assert len(held.waiting) == 100
+    assert not phone.line.reading
+    held.store()
+    assert phone.line.reading
+    assert [frame["id"] for frame in phone.frames()] == list(range(2, 102))
+
+
+def test_what_came_in_one_gulp_waits_for_its_turn_and_none_of_it_is_lost(
+    ledger_phone: MemoryPhone, notes: Notes
+) -> None:
+    held, phone = Held(notes, "on_take"), ledger_phone
+    phone.say(*map(result, range(1, 1301)))
+    assert len(held.waiting) == 100
+    for _ in range(13):
+        assert not phone.line.reading
+        held.store()
+    assert phone.line.reading
+    assert [frame["id"] for frame in phone.frames()] == list(range(1, 1301))
+
+
+def test_results_that_were_read_are_settled_though_the_phone_has_gone(
+    phone: MemoryPhone, notes: Notes
+) -> None:
+    held = Held(notes, "on_take")
+    phone.say(*map(result, range(1, 151)))
+    phone.hang_up()
+    held.store()
+    held.store()
+    assert [taken.id for _, taken in notes.named("take")] == list(range(1, 151))
+
+
+def test_a_result_that_cannot_be_settled_does_not_hold_up_those_behind_it(
+    phone: MemoryPhone, notes: Notes
+) -> None:
+    """A shutdown while the database is away: each is tried, none waits for ever."""
+    held = Held(notes, "on_take")
+    phone.say(*map(result, range(1, 1001)))
+    notes.verdict = Unavailable()
+    notes.on_take = lambda _: None
+    held.store()
+    assert len(notes.named("take")) == 1000
+    assert phone.closed_with == 4503
+
+
+def test_a_phone_that_is_not_read_is_not_dropped_for_its_silence(
+    phone: MemoryPhone, notes: Notes, clock: Clock, wheel: Any
+) -> None:
+    held = Held(notes, "on_take")
+    phone.say(*map(result, range(1, 101)))
+    pass_time(clock, 200)
+    assert phone.connected
+    assert len(phone.pings()) == 10, "it may notice that the line is dead"
+    held.store()
+    pass_time(clock, 45)
+    assert phone.connected
+    pass_time(clock, 1)
+    assert not phone.connected
+    assert notes.events[-1] == ("end", "nothing was heard of it")
+
+
+def test_of_reports_that_come_at_once_the_newest_stands_for_all(
+    phone: MemoryPhone, notes: Notes
+) -> None:
+    held = Held(notes, "on_report")
+    for slots in ([0], [0, 1], [], [2, 3, 4]):
+        phone.say({"type": "sims", "sims": [{"slot": slot} for slot in slots]})
+    assert phone.frames() == []
+    held.store()
+    assert phone.frames() == [{"type": "sims_ack", "count": 1}]
+    held.store()
+    assert [frame["count"] for frame in phone.frames()] == [2, 0, 3]
+    stored = [[sim.slot for sim in sims] for _, sims in notes.named("report")]
+    assert stored == [[0], [2, 3, 4]]
+    phone.say({"type": "sims", "sims": []})
+    held.store()
+    assert phone.frames() == [{"type": "sims_ack", "count": 0}]
+
+
+def test_reading_stops_when_too_many_reports_wait(phone: MemoryPhone, notes: Notes) -> None:
+    held, empty = Held(notes, "on_report"), {"type": "sims", "sims": []}
+    phone.say(*[empty] * 16)
+    assert phone.line.reading
+    phone.say(empty)
+    assert not phone.line.reading
+    held.store()
+    held.store()
+    assert phone.line.reading
+    assert len(phone.frames()) == 17

@@ -266,6 +266,9 @@ class Notes:
     verdict: str | Exception = "settled"
     #: Called at every store; may raise, or give a Deferred to be waited for.
     on_store: Callable[[Inbound], Deferred[None] | None] = lambda _: None
+    #: The same for every result, and for every report of SIMs.
+    on_take: Callable[[Result], Deferred[None] | None] = lambda _: None
+    on_report: Callable[[Sequence[Sim]], Deferred[None] | None] = lambda _: None
     on_end: Callable[[], None] = lambda: None
     door: Deferred[None] | None = None
     gate: Deferred[None] | None = None
@@ -307,6 +310,9 @@ class Notes:
 
     async def report(self, visit: Visit, sims: Sequence[Sim]) -> int:
         self.events.append(("report", list(sims)))
+        waiting = self.on_report(sims)
+        if waiting is not None:
+            await waiting
         if self.not_reported is not None:
             raise self.not_reported
         return len(sims)
@@ -322,6 +328,9 @@ class Notes:
     async def take(self, visit: Visit, result: Result) -> str:
         self.events.append(("take", result))
         visit.heard_of(result.id)
+        waiting = self.on_take(result)
+        if waiting is not None:
+            await waiting
         if isinstance(self.verdict, Exception):
             raise self.verdict
         return self.verdict
@@ -340,4 +349,4 @@ class Notes:
 
     def gateway(self) -> Gateway:
         me: Any = self
-        return Gateway(me, me, me, me, me, Patience(self.clock, lambda: 0.5), Spawn())
+        return Gateway(me, me, me, me, me, Patience(self.clock, lambda: 0.5), Spawn(), 100)
