@@ -15,6 +15,8 @@
 <-  {"type":"error","code":"bad_frame","detail":"..."}   also in_reply_to, id
 
 ``->`` is from the phone, ``<-`` to the phone. Unknown keys are ignored, unknown types refused.
+The types say what is meant; what phones also say for it (an integer as ``"5"`` or ``5.0``, a SIM
+in no slot) is read as that.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from smsd.domain.errors import BadFrame, Fault, Invalid, NotJson, Problem
 from smsd.domain.reading import Reader, mended, parsed
 from smsd.domain.records import INT64, WORDS_LENGTH, Inbound, Number, Sim
+from smsd.phone.loose import FEW, SaidSims, whole
 
 DeviceId = Annotated[
     str,
@@ -56,7 +59,7 @@ class Auth(Struct, frozen=True, tag="auth"):
 class Sims(Struct, frozen=True, tag="sims"):
     """All SIMs of this phone; replaces what it reported before."""
 
-    sims: Annotated[list[Sim], Meta(max_length=16, description="must hold at most 16 SIMs")]
+    sims: Annotated[list[Sim], FEW]
 
 
 class InboundSms(Struct, frozen=True, tag="inbound"):
@@ -146,7 +149,7 @@ class BadInbound(BadFrame):
 
 _KINDS: dict[str, type[Struct]] = {
     "auth": Auth,
-    "sims": Sims,
+    "sims": SaidSims,
     "inbound": InboundSms,
     "send_result": SendResult,
     "ping": Ping,
@@ -208,7 +211,7 @@ def _decode_slowly(raw: bytes) -> PhoneFrame:
     if reader is None:
         raise BadFrame(f"Unknown type: a phone sends one of {', '.join(_KINDS)}.")
     try:
-        return reader.build(value)  # type: ignore[no-any-return]
+        built = reader.build({**value, "id": whole(value["id"])} if "id" in value else value)
     except Invalid as problem:
         detail = f"{kind}: " + "; ".join(_told(fault) for fault in problem.errors or [])
         if kind != "inbound":
@@ -216,6 +219,7 @@ def _decode_slowly(raw: bytes) -> PhoneFrame:
         message = mended(value.get("message"))
         given = message.get("id") if isinstance(message, dict) else None
         raise BadInbound(detail[:WORDS_LENGTH], message_id(given)) from None
+    return Sims(built.in_slots()) if isinstance(built, SaidSims) else built
 
 
 def _told(fault: Fault) -> str:

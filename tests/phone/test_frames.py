@@ -245,12 +245,16 @@ def test_what_a_phone_reads_is_the_contract_to_the_byte(frame: Any, said: str) -
         ),
         (b'{"type":"sims"}', "sims: sims is missing"),
         (b'{"type":"sims","sims":[{"slot":0},{}]}', "sims: sims.1.slot is missing"),
-        (b'{"type":"sims","sims":[{"slot":16}]}', "sims: sims.0.slot must be a slot from 0 to 15"),
         (
-            b'{"type":"sims","sims":[' + b",".join([b'{"slot":0}'] * 17) + b"]}",
+            b'{"type":"sims","sims":[{"slot":-1},{"slot":true},{"slot":[]}]}',
+            "sims: sims.1.slot must be a slot from 0 to 15; "
+            "sims.2.slot must be a slot from 0 to 15",
+        ),
+        (
+            b'{"type":"sims","sims":[' + b",".join([b'{"slot":-1}'] * 17) + b"]}",
             "sims: sims must hold at most 16 SIMs",
         ),
-        (b'{"type":"send_result","id":"5"}', "send_result: id must be an integer; success"),
+        (b'{"type":"send_result","id":"five"}', "send_result: id must be an integer; success"),
         (b'{"type":"send_result","id":5.5,"success":true}', "send_result: id must be an integer"),
         (
             b'{"type":"send_result","id":5,"success":1}',
@@ -265,9 +269,18 @@ def test_what_is_wrong_is_said_with_its_place(said: bytes, detail: str) -> None:
     assert not isinstance(caught.value, BadInbound)
 
 
-def test_an_integral_float_is_an_integer() -> None:
-    assert decode(b'{"type":"send_result","id":5.0,"success":true}') == SendResult(5, True)
-    assert decode(b'{"type":"sims","sims":[{"slot":1.0}]}') == Sims([Sim(slot=1)])
+@pytest.mark.parametrize("five", ["5", "5.0", '"5"', '" 5 "', '"05"'])
+def test_an_integer_in_another_dress_is_an_integer(five: str) -> None:
+    result = b'{"type":"send_result","id":%b,"success":true}' % five.encode()
+    assert decode(result) == SendResult(5, True)
+    report = b'{"type":"sims","sims":[{"slot":%b,"number":"+1"}]}' % five.encode()
+    assert decode(report) == Sims([Sim(slot=5, number="+1")])
+
+
+@pytest.mark.parametrize("slot", ["-1", "16", "1.5", '"-1"', '"one"', '""', "null", str(2**70)])
+def test_a_sim_in_no_slot_is_left_out_and_the_others_count(slot: str) -> None:
+    report = b'{"type":"sims","sims":[{"slot":%b,"number":"+1"},{"slot":1}]}' % slot.encode()
+    assert decode(report) == Sims([Sim(slot=1)])
 
 
 @pytest.mark.parametrize(
