@@ -308,8 +308,8 @@ def test_only_a_ledger_phone_gets_ref_attempt_and_result_ack(org: Org) -> None:
     "text",
     [
         *("", "nonsense", "[]", "5", '"ping"', "null", "{}", '{"type":5}', '{"type":"connected"}'),
-        *('{"type":"sims"}', '{"type":"sims","sims":[{}]}', '{"type":"sims","sims":[{"slot":16}]}'),
-        *('{"type":"send_result","id":"5","success":true}', '{"type":"send_result","id":5}'),
+        *('{"type":"sims"}', '{"type":"sims","sims":[{}]}', '{"type":"sims","sims":[{"slot":[]}]}'),
+        *('{"type":"send_result","id":"five","success":true}', '{"type":"send_result","id":5}'),
         *('{"type":"ping","x":NaN}', "[" * 3000, '{"type":' * 3000),
     ],
 )
