@@ -1,4 +1,4 @@
-"""The command ``smsd``: run the gateway, be a phone, or check what would be used.
+"""The command ``smsd``: run the gateway, be a phone, or show what can be set and what is.
 
 ``smsd run`` builds the service and runs the reactor by itself, so that it works however and
 wherever the package is installed; twistd has to find our plugin first.
@@ -13,6 +13,7 @@ from twisted.application.service import MultiService
 from twisted.logger import Logger
 
 from smsd import __version__, logs
+from smsd.domain.commented import commented
 from smsd.domain.settings import TABLE, Settings
 from smsd.options import Options
 from smsd.tap import Start
@@ -23,6 +24,7 @@ Usage: smsd COMMAND [options]
   run       run the gateway in the foreground
   phone     be a phone, to try the gateway with
   check     show every setting, where it came from, and whether the database answers
+  settings  print a TOML file that explains every setting, to start your own from
 
   smsd COMMAND --help   what a command takes
   smsd --version        which smsd this is
@@ -97,6 +99,13 @@ def _check(argv: Sequence[str]) -> int:
     react(lambda reactor: check(settings, check_database(settings, reactor)))
 
 
+def _explain(argv: Sequence[str]) -> int:
+    if argv:
+        sys.stderr.write("Usage: smsd settings > smsd.toml\n")
+        return 0 if argv in (["--help"], ["-h"]) else 2
+    return _say(commented())
+
+
 async def check(settings: Settings, answer: Awaitable[str]) -> None:
     """Shows what would be used; exits with 1 where the database does not answer."""
     _say(listing(settings))
@@ -134,6 +143,7 @@ _COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "run": _run,
     "phone": _phone,
     "check": _check,
+    "settings": _explain,
 }
 
 if __name__ == "__main__":

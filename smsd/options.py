@@ -24,16 +24,14 @@ Every setting has the same name as a flag (--data-dir), in the environment (SMSD
 in the TOML file (data_dir); the first of these that gives it wins. In the environment a list is
 written with spaces between. claim_token and pepper have no flag, because ps shows those; they,
 and database, may also be in a file named by SMSD_..._FILE or be a systemd credential smsd_...
-`smsd check` shows what is in force.
+`smsd check` shows what is in force, `smsd settings` explains each of them.
 """
 
 _CONFIG = ["config", None, None, "A TOML file with settings; also SMSD_CONFIG."]
 
 
 def _told(row: Row) -> str:
-    default = "" if row.default in (None, ()) else row.shown(row.default)
-    if row.name == "data_dir":
-        default = "var in a checkout, else /var/lib/smsd for root, ~/.local/share/smsd for others"
+    default = "" if row.default in (None, ()) else row.told.default or row.shown(row.default)
     choices = f": {row.metavar}" if "|" in row.metavar else ""
     return f"{row.told.help}{choices}." + (f" [default: {default}]" if default else "")
 
@@ -97,17 +95,22 @@ class Options(_Flags):
             raise usage.UsageError(f"{words[0]!r} is not an option")
 
     def postOptions(self) -> None:
-        given = {name: value for name, value in self.items() if value is not None}
         try:
-            self.settings = settle(
-                given,
-                self._environ,
-                _text_of,
-                directory=self._directory,
-                data_dir=self._data_dir(),
-            )
+            self.settings = self.read_again()
         except Misconfigured as wrong:
             _refuse(wrong.faults)
+
+    def read_again(self) -> Settings:
+        """What would be in force now, after files have changed; raises `Misconfigured`."""
+        given = {name: value for name, value in self.items() if value is not None}
+        return settle(
+            given,
+            self._environ,
+            _text_of,
+            os.listdir,
+            directory=self._directory,
+            data_dir=self._data_dir(),
+        )
 
     def _data_dir(self) -> Path:
         checkout, root = _is_checkout(self._directory), os.geteuid() == 0

@@ -1,8 +1,8 @@
 """Which value of a setting wins: flags over the environment over the TOML file over defaults.
 
 Every value that was given is judged, also one that another overrides, so that all faults are
-listed at once. Nothing is read here: the environment is an argument, and files are read by a
-function that is one.
+listed at once. Nothing is read here: the environment is an argument, and files and directories
+are read by functions that are.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from smsd.domain.settings import TABLE, Settings
 
 #: Names of ours in the environment that are not settings of the gateway.
 NOT_SETTINGS = ("SMSD_SECRET", "SMSD_USER", "SMSD_CONFIG")
+#: How the credentials begin that are ours alone.
+OURS = "smsd_"
 ENVIRONMENT, COMMAND_LINE = "environment", "command line"
 
 _VARIABLES = {row.variable: row for row in TABLE.values()}
@@ -29,6 +32,7 @@ _FILES = {f"{row.variable}_FILE": row for row in TABLE.values() if row.told.secr
 
 Flags = Mapping[str, str | list[str]]
 Read = Callable[[Path], str]
+Names = Callable[[Path], Iterable[str]]
 
 
 class Misconfigured(Exception):
@@ -55,9 +59,14 @@ class Given(Struct, frozen=True):
 def default_data_dir(
     environ: Mapping[str, str], directory: Path, *, checkout: bool, root: bool
 ) -> Path:
-    """Where data goes that nobody gave a place: beside a checkout, else where the system asks."""
+    """Where data goes that nobody gave a place: beside a checkout, else where the system asks.
+
+    A unit with StateDirectory= gets that named by systemd.
+    """
     if checkout:
         return directory / "var"
+    if state := environ.get("STATE_DIRECTORY"):
+        return Path(state.split(":")[0])
     if root:
         return Path("/var/lib/smsd")
     shared = Path(environ.get("XDG_DATA_HOME") or "")
@@ -66,13 +75,20 @@ def default_data_dir(
 
 
 def settle(
-    flags: Flags, environ: Mapping[str, str], read: Read, *, directory: Path, data_dir: Path
+    flags: Flags,
+    environ: Mapping[str, str],
+    read: Read,
+    names: Names = lambda folder: (),
+    *,
+    directory: Path,
+    data_dir: Path,
 ) -> Settings:
     """The settings in force; raises `Misconfigured` with all faults.
 
-    ``directory`` is what relative paths start from, ``data_dir`` the default for that setting.
+    ``directory`` is what relative paths start from, ``data_dir`` the default for that setting;
+    ``names`` lists what is in a directory.
     """
-    sources = _Sources(flags, environ, read)
+    sources = _Sources(flags, environ, read, names)
     given = sources.lowest_first()
     values: dict[str, Any] = {"data_dir": data_dir, **_judged(given, sources.faults)}
     origins = {one.row.name: one.origin for one in given}
@@ -109,6 +125,7 @@ class _Sources:
     flags: Flags
     environ: Mapping[str, str]
     read: Read
+    names: Names
     faults: list[str] = field(default_factory=list)
 
     def lowest_first(self) -> list[Given]:
@@ -134,12 +151,21 @@ class _Sources:
         """What systemd's LoadCredential= put there, under our name or the bare one."""
         if not (folder := self.environ.get("CREDENTIALS_DIRECTORY")):
             return
+        self._refuse_unknown_credentials(folder)
         for row in _FILES.values():
-            for path in (Path(folder, f"smsd_{row.name}"), Path(folder, row.name)):
+            for path in (Path(folder, f"{OURS}{row.name}"), Path(folder, row.name)):
                 text = self._text(path, str(path), may_be_absent=True)
                 if text is not None:
                     yield Given(row, text.rstrip("\r\n"), str(path), row.name)
                     break
+
+    def _refuse_unknown_credentials(self, folder: str) -> None:
+        """A database that was misspelt must not become a private one."""
+        known = {f"{OURS}{row.name}" for row in _FILES.values()}
+        with suppress(OSError):  # reading them will tell
+            for name in sorted(self.names(Path(folder))):
+                if name.startswith(OURS) and name not in known:
+                    self.faults.append(f"{Path(folder, name)}: {_unknown(name, known)}")
 
     def _environment(self) -> Iterator[Given]:
         for name, text in sorted(self.environ.items()):

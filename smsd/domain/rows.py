@@ -22,7 +22,9 @@ class Told:
 
     ``right`` completes "must be …" where the type does not say it all; ``check`` judges each
     text of it. A ``secret`` may come from a file or a systemd credential too; ``show`` says how
-    much of it may be seen. ``zero`` is what 0 means, where it is not just a number.
+    much of it may be seen. ``zero`` is what 0 means, where it is not just a number. A ``live``
+    one is read again by a gateway that runs. ``default`` says in words what depends on the
+    machine; ``example`` is for one whose default is no value.
     """
 
     help: str
@@ -32,6 +34,9 @@ class Told:
     zero: str = ""
     secret: bool = False
     flag: bool = True
+    live: bool = False
+    default: str = ""
+    example: str = ""
     check: Callable[[str], bool] | None = None
     show: Callable[[str], str] = str
 
@@ -67,6 +72,11 @@ class Row(Struct, frozen=True):
     @property
     def right(self) -> str:
         """What a value must be, as the end of a sentence."""
+        return f"{self.one} (several with spaces between)" if self.repeatable else self.one
+
+    @property
+    def one(self) -> str:
+        """What a value must be, or each one of a list."""
         if self.told.right:
             return self.told.right
         if self.bounds is None:

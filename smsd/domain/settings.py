@@ -1,8 +1,8 @@
 """Every setting of the gateway, stated once: its type, default, unit, rule and one sentence.
 
 The flags, the names in the environment, the keys of the TOML file, the help and what
-``smsd check`` prints are all made from this table. Where a value comes from, and which of two
-wins, is `smsd.domain.precedence`.
+``smsd check`` and ``smsd settings`` print are all made from this table. Where a value comes
+from, and which of two wins, is `smsd.domain.precedence`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         Told(
             "Where to listen, as a Twisted endpoint; may be given several times",
             "ENDPOINT",
-            "a Twisted endpoint, as in tcp:8080:interface=127.0.0.1 (several with spaces between)",
+            "a Twisted endpoint, as in tcp:8080:interface=127.0.0.1",
             check=is_endpoint,
         ),
     ] = ("tcp:8080:interface=127.0.0.1",)
@@ -47,6 +47,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             "The Postgres to use; without it the gateway runs a private one in the data directory",
             "URL",
             "a postgresql://… URL or libpq's key=value pairs",
+            example="postgresql://smsd@db.example/smsd",
             secret=True,
             check=names_a_database,
             show=without_password,
@@ -58,6 +59,9 @@ class Settings(Struct, frozen=True, kw_only=True):
             "Where the private Postgres and the pepper are kept",
             "DIR",
             "the path of a directory, written out (no ~)",
+            default="var in a checkout, else StateDirectory= in a systemd unit, else /var/lib/smsd "
+            "for root and ~/.local/share/smsd for others",
+            example="/var/lib/smsd",
             check=is_path,
         ),
     ] = Path("var")
@@ -67,6 +71,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             "Where the programs of the private Postgres are; without it they are looked for",
             "DIR",
             "the path of a directory, written out (no ~)",
+            example="/usr/lib/postgresql/18/bin",
             check=is_path,
         ),
     ] = None
@@ -79,6 +84,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         Told(
             "The token that a claim needs where claims is token",
             right="a text of at least 8 characters",
+            example="a token of your own",
             secret=True,
             flag=False,
             show=_hidden,
@@ -90,6 +96,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             "The key under which secrets are fingerprinted, the same for all nodes of one "
             "database; without it a file in the data directory, made at the first start",
             right="a text of at least 16 characters",
+            example="64 digits of `openssl rand -hex 32`",
             secret=True,
             flag=False,
             show=_hidden,
@@ -136,7 +143,9 @@ class Settings(Struct, frozen=True, kw_only=True):
         Told(
             "A proxy whose X-Forwarded-For is believed; may be given several times",
             "CIDR",
-            "an address or a network in CIDR, as in 10.0.0.0/8 (several with spaces between)",
+            "an address or a network in CIDR, as in 10.0.0.0/8",
+            live=True,
+            example="127.0.0.1",
             check=is_network,
         ),
     ] = ()
@@ -146,8 +155,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             "A web origin that browsers may call from (* for any, REST only); "
             "may be given several times",
             "ORIGIN",
-            "an origin as browsers send it, as in https://app.example, or * "
-            "(several with spaces between)",
+            "an origin as browsers send it, as in https://app.example, or *",
+            example="https://app.example",
             check=is_origin,
         ),
     ] = ()
@@ -157,7 +166,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 6
     log_level: Annotated[
         Literal["debug", "info", "warn", "error", "critical"],
-        Told("The least level that is logged", "LEVEL"),
+        Told("The least level that is logged", "LEVEL", live=True),
     ] = "info"
     log_format: Annotated[
         Literal["auto", "text", "json"],

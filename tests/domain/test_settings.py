@@ -225,6 +225,25 @@ def test_our_own_name_of_a_credential_beats_the_bare_one() -> None:
     assert found.pepper == "p" * 32
 
 
+def test_a_credential_of_ours_that_is_no_setting_is_a_fault() -> None:
+    listed = ["smsd_databse", "smsd_window", "smsd_pepper", "tls_key"]
+
+    with pytest.raises(Misconfigured) as refused:
+        settle(
+            {},
+            {"CREDENTIALS_DIRECTORY": "/run/c"},
+            Files({"/run/c/smsd_pepper": "p" * 32}).read,
+            lambda folder: listed if folder == Path("/run/c") else [],
+            directory=HERE,
+            data_dir=HERE,
+        )
+
+    assert refused.value.faults == [
+        "/run/c/smsd_databse: is not a setting; did you mean smsd_database?",
+        "/run/c/smsd_window: is not a setting; `smsd check` lists them",
+    ]
+
+
 def test_a_secret_given_twice_or_from_a_file_that_is_not_there_is_a_fault() -> None:
     assert faults(environ={"SMSD_PEPPER": "p" * 32, "SMSD_PEPPER_FILE": "p"}) == [
         "environment: SMSD_PEPPER_FILE: give this or SMSD_PEPPER, not both"
@@ -278,6 +297,8 @@ def test_the_default_data_dir_is_beside_a_checkout_else_where_the_system_asks() 
     assert at(False, False, XDG_DATA_HOME="x", HOME="/home/me") == Path(
         "/home/me/.local/share/smsd"
     )
+    assert at(False, False, STATE_DIRECTORY="/var/lib/smsd:/x", HOME="/") == Path("/var/lib/smsd")
+    assert at(True, False, STATE_DIRECTORY="/var/lib/ci", HOME="/") == HERE / "var"
 
 
 @pytest.mark.parametrize(
