@@ -23,6 +23,7 @@ from smsd.domain.settings import Settings
 from smsd.graph import Parts
 from smsd.rest.channel import Site
 from smsd.store.database import Database
+from smsd.store.durability import risks, warn_of_risks
 from smsd.store.embedded import PostgresUnusable, PrivatePostgres, conninfo_of
 from smsd.store.home import made_home, occupied, settle
 from smsd.store.migrate import migrate
@@ -60,9 +61,10 @@ async def check_database(settings: Settings, reactor: Any) -> str:
             except InUse:  # by a gateway that runs: ask its Postgres
                 database = await _opened(settings, reactor, conninfo_of(home), stack)
             ((version,),) = await database.run(_VERSION)
+            answers = f"The database answers: PostgreSQL {version}."
+            return " ".join([answers, *await risks(database)])
         except (Unavailable, PostgresUnusable) as error:
             raise RuntimeError(str(error)) from None
-        return f"The database answers: PostgreSQL {version}."
 
 
 class Smsd(MultiService):
@@ -120,6 +122,7 @@ class Smsd(MultiService):
             self._announce(notice)
         database = await _database(settings, reactor, home, stack)
         await migrate(database)
+        await warn_of_risks(database)
         parts = Parts(settings, reactor, database, home)
         stack.callback(parts.node.release)
         parts.hashing.start()

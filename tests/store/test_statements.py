@@ -24,6 +24,7 @@ SIM = {"sim_key": "1555", "slot": 0, "number": "+1555", "label": None, "carrier"
 #: Parameters under which each statement can be run, on an org with one ticket of each state.
 TRIED = {
     "version": {},
+    "durability": {},
     "append_messages": {"rows": jsoned([ticket()])},
     "settle_results": {"rows": jsoned([{"ord": 0, **ORG, "id": 2, "status": "sent"}])},
     "claim_tickets": {
