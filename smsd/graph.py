@@ -67,7 +67,9 @@ class Parts:
             max_claims_per_hour=settings.max_claims_per_hour,
         )
         self._roster = Roster(reactor.seconds)
-        self._resumption = Resumption(database, Rules(settings.resume_grace, settings.max_attempts))
+        self._resumption = Resumption(
+            database, Rules(settings.resume_grace, settings.max_attempts), self._patience
+        )
         self._dispatch = Dispatch(
             database, self._roster, self._resumption, self._spawn, self._patience
         )
@@ -82,8 +84,8 @@ class Parts:
             new_id=lambda: str(uuid.uuid4()),
             limits=Limits(settings.window, settings.unanswered),
         )
-        self._inbox = Inbox(database, self._doorman)
-        self._outbox = Outbox(database, self._roster, self._dispatch)
+        self._inbox = Inbox(database, self._doorman, self._patience)
+        self._outbox = Outbox(database, self._roster, self._dispatch, self._spawn, self._patience)
         self._results = Results(database, self._roster, self._dispatch, self._patience)
         self._upkeep = Upkeep(
             reactor=reactor,

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from smsd.domain.errors import Unavailable
 from smsd.domain.records import Ticket, Wish
+from smsd.gateway.certainty import surely
 from smsd.gateway.holds import Holds
 from smsd.gateway.patience import Patience
 from smsd.gateway.promises import Offer, Promises
@@ -63,7 +64,7 @@ class Dispatch:
         return self._promises.wait(org_id, wish.key)
 
     def withdraw(self, offers: Sequence[Offer]) -> None:
-        """These tickets were not stored after all, or nobody knows."""
+        """These tickets were not stored after all, or the gateway ends before that is known."""
         self._promises.take_back(offers)
         self._feed_all(self._servers_of(offers))
 
@@ -196,7 +197,7 @@ class Dispatch:
 
     async def _claim(self, visit: Visit, places: int) -> None:
         seen = visit.queued
-        tickets = await messages.claim(
+        claim = messages.claim(
             self._database,
             visit.org_id,
             serves=self._roster.serves(visit),
@@ -205,6 +206,7 @@ class Dispatch:
             ledger=visit.identity.keeps_ledger,
             places=places,
         )
+        tickets, _ = await surely(claim, self._database, self._patience, visit)
         if len(tickets) < places:
             self._calm(visit, seen)
         if visit.on_line:

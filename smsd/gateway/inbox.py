@@ -1,4 +1,9 @@
-"""An SMS arrived: store it once, and claim its org in the same commit where it is new."""
+"""An SMS arrived: store it once, and claim its org in the same commit where it is new.
+
+Whoever posts it over HTTP hears at once when nobody knows whether it is stored, and decides. What
+comes over a phone's session is tried again by the gateway itself, so it is held back until that
+is known: else one without an id would be stored twice.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +12,31 @@ from collections.abc import Sequence
 from smsd.domain.errors import Unauthorised
 from smsd.domain.records import Inbound
 from smsd.gateway.doorman import Caller, Doorman, Newcomer
+from smsd.gateway.patience import Patience
 from smsd.gateway.visit import Visit
 from smsd.store import messages
 from smsd.store.batch import Batch
 from smsd.store.database import Database
 from smsd.store.messages import NewMessage
+from smsd.store.waiter import Certainty, NotYetKnown
 
 #: What a row weighs in a lane beside its text. Bytes.
 ROW = 200
+#: A session's SMS waits so long for the truth, after the 3 s that it took to be in doubt; after
+#: 10 s in all the session is closed (contract section 4). Seconds.
+HELD = 7.0
 
 
 class Inbox:
     """Takes what phones have received; returns after the commit."""
 
-    def __init__(self, database: Database, doorman: Doorman) -> None:
+    def __init__(self, database: Database, doorman: Doorman, patience: Patience) -> None:
         self._database = database
         self._doorman = doorman
-        self._lane: Batch[list[NewMessage], bool] = Batch("inbound", self._write)
+        self._patience = patience
+        self._lane: Batch[list[NewMessage], bool] = Batch(
+            "inbound", self._write, certainty=Certainty(self._recall, patience)
+        )
 
     async def store(
         self, who: Caller | Newcomer, sms: Sequence[Inbound], visit: Visit | None = None
@@ -41,8 +54,12 @@ class Inbox:
             if claimed:
                 return len(rows)
         if rows:
-            size = sum(len(row.body) + ROW for row in rows)
-            stored = await self._lane.put(rows, org_id=who.org_id, rows=len(rows), size=size)
+            try:
+                stored = await self._put(who.org_id, rows)
+            except NotYetKnown as doubt:
+                if visit is None:
+                    raise
+                stored = await self._known(doubt)
             if not stored:  # the org was deleted between its recognition and now
                 raise Unauthorised()
         return len(rows)
@@ -51,17 +68,36 @@ class Inbox:
         """When nothing waits for its commit any more."""
         await self._lane.drained()
 
+    async def _put(self, org_id: str, rows: list[NewMessage]) -> bool:
+        size = sum(len(row.body) + ROW for row in rows)
+        return await self._lane.put(rows, org_id=org_id, rows=len(rows), size=size)
+
+    async def _known(self, doubt: NotYetKnown) -> bool:
+        known = await self._patience.within(HELD, doubt.truth)
+        if not known:
+            raise doubt
+        return bool(known[0])
+
     async def _write(self, entries: Sequence[list[NewMessage]]) -> list[bool]:
         rows = [row for entry in entries for row in entry]
         number_rows(rows)
-        ids = await messages.append(self._database, rows)
-        return [all(row.ord in ids for row in entry) for entry in entries]
+        return _safe(entries, await messages.append(self._database, rows))
+
+    async def _recall(
+        self, entries: Sequence[list[NewMessage]], batch_id: str
+    ) -> list[bool] | None:
+        ids = await messages.appended(self._database, batch_id)
+        return None if ids is None else _safe(entries, ids)
 
 
 def number_rows(rows: Sequence[NewMessage]) -> None:
     """Give each row its place in the statement."""
     for at, row in enumerate(rows):
         row.ord = at
+
+
+def _safe(entries: Sequence[list[NewMessage]], ids: dict[int, int]) -> list[bool]:
+    return [all(row.ord in ids for row in entry) for entry in entries]
 
 
 def _reported(sms: Inbound, visit: Visit | None) -> str | None:

@@ -1,10 +1,15 @@
-"""Accept tickets, and look messages up."""
+"""Accept tickets, and look messages up.
+
+An agent hears 503 where nobody knows whether its tickets are stored; when that is known they are
+handed over like any others, and until then their places stay promised.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from msgspec import Struct
+from twisted.internet.defer import Deferred
 
 from smsd.domain.errors import Unauthorised
 from smsd.domain.numbers import address_key, clean, digits
@@ -13,12 +18,17 @@ from smsd.domain.records import Draft, Ticket, Wish, new_ref
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller
 from smsd.gateway.inbox import ROW, number_rows
+from smsd.gateway.patience import Patience
 from smsd.gateway.promises import Offer
 from smsd.gateway.roster import Roster
+from smsd.gateway.spawn import Spawn
 from smsd.store import messages
 from smsd.store.batch import Batch
 from smsd.store.database import Database
 from smsd.store.messages import NewMessage
+from smsd.store.waiter import Certainty, NotYetKnown
+
+Ids = list[int] | None
 
 
 class AcceptedTicket(Struct, frozen=True):
@@ -39,11 +49,21 @@ class Accepted(Struct, frozen=True):
 class Outbox:
     """Takes what agents want to be sent; returns after the commit."""
 
-    def __init__(self, database: Database, roster: Roster, dispatch: Dispatch) -> None:
+    def __init__(
+        self,
+        database: Database,
+        roster: Roster,
+        dispatch: Dispatch,
+        spawn: Spawn,
+        patience: Patience,
+    ) -> None:
         self._database = database
         self._roster = roster
         self._dispatch = dispatch
-        self._lane: Batch[list[NewMessage], list[int] | None] = Batch("tickets", self._write)
+        self._spawn = spawn
+        self._lane: Batch[list[NewMessage], Ids] = Batch(
+            "tickets", self._write, certainty=Certainty(self._recall, patience)
+        )
 
     async def accept(self, caller: Caller, drafts: Sequence[Draft]) -> Accepted:
         """Store the drafts as tickets and push those whose turn it is (contract section 2)."""
@@ -54,11 +74,14 @@ class Outbox:
         rows = [_row(org_id, *drafted) for drafted in zip(drafts, wishes, offers, strict=True)]
         try:
             ids = await self._store(org_id, rows)
+        except NotYetKnown as doubt:
+            late = self._hand_over_late(doubt.truth, rows, offers)
+            self._spawn("handing over what was in doubt", late)
+            raise
         except BaseException:
             self._dispatch.withdraw(offers)
             raise
-        tickets = [_ticket(row, id_) for row, id_ in zip(rows, ids, strict=True)]
-        given = await self._dispatch.hand_over(list(zip(offers, tickets, strict=True)))
+        given = await self._hand_over(ids, rows, offers)
         return Accepted(
             online,
             [
@@ -82,14 +105,37 @@ class Outbox:
             raise Unauthorised()
         return ids
 
-    async def _write(self, entries: Sequence[list[NewMessage]]) -> list[list[int] | None]:
+    async def _hand_over(
+        self, ids: list[int], rows: list[NewMessage], offers: list[Offer]
+    ) -> list[bool]:
+        tickets = [_ticket(row, id_) for row, id_ in zip(rows, ids, strict=True)]
+        return await self._dispatch.hand_over(list(zip(offers, tickets, strict=True)))
+
+    async def _hand_over_late(
+        self, truth: Deferred[list[Ids]], rows: list[NewMessage], offers: list[Offer]
+    ) -> None:
+        (ids,) = await truth or [None]
+        if ids is None:
+            self._dispatch.withdraw(offers)
+        else:
+            await self._hand_over(ids, rows, offers)
+
+    async def _write(self, entries: Sequence[list[NewMessage]]) -> list[Ids]:
         rows = [row for entry in entries for row in entry]
         number_rows(rows)
-        ids = await messages.append(self._database, rows)
-        return [
-            [ids[row.ord] for row in entry] if all(row.ord in ids for row in entry) else None
-            for entry in entries
-        ]
+        return _ids(entries, await messages.append(self._database, rows))
+
+    async def _recall(self, entries: Sequence[list[NewMessage]], batch_id: str) -> list[Ids] | None:
+        ids = await messages.appended(self._database, batch_id)
+        return None if ids is None else _ids(entries, ids)
+
+
+def _ids(entries: Sequence[list[NewMessage]], ids: dict[int, int]) -> list[Ids]:
+    """Of each entry; None where its org does not exist."""
+    return [
+        [ids[row.ord] for row in entry] if all(row.ord in ids for row in entry) else None
+        for entry in entries
+    ]
 
 
 def _row(org_id: str, draft: Draft, wish: Wish, offer: Offer) -> NewMessage:

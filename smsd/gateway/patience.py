@@ -22,11 +22,14 @@ class Patience:
         self._chance = chance
         self._over = False
 
-    async def insist(self, work: Callable[[], Awaitable[T]], *, until: float | None = None) -> T:
+    async def insist(
+        self, work: Callable[[], Awaitable[T]], *, until: float | None = None, late: float = LATE
+    ) -> T:
         """What ``work`` gives, tried again while it raises `Unavailable`.
 
-        ``until`` is on the reactor's clock; when the next try would be later than that, or when
-        patience is over because the gateway ends, the `Unavailable` is raised.
+        Pauses grow to about ``late`` seconds. ``until`` is on the reactor's clock; when the next
+        try would be later than that, or when patience is over because the gateway ends, the
+        `Unavailable` is raised.
         """
         pause = SOON
         while True:
@@ -37,7 +40,11 @@ class Patience:
                 if self._over or (until is not None and self.now + wait > until):
                     raise
             await self._pause(wait)
-            pause = min(LATE, 2 * pause)
+            pause = min(late, 2 * pause)
+
+    async def within(self, seconds: float, coming: Deferred[list[T]]) -> list[T]:
+        """What comes, or an empty list where it does not come so soon."""
+        return await coming.addTimeout(seconds, self._reactor, lambda *_: [])
 
     @property
     def now(self) -> float:

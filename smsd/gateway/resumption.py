@@ -14,10 +14,13 @@ from dataclasses import dataclass
 from twisted.logger import Logger
 
 from smsd.domain.records import Ticket
+from smsd.gateway.certainty import surely
+from smsd.gateway.patience import Patience
 from smsd.gateway.visit import Visit
 from smsd.store import resumption
 from smsd.store.batch import Batch
 from smsd.store.database import Database
+from smsd.store.messages import Handed
 from smsd.store.resumption import InDoubt, Returned, Waited
 
 UNDELIVERABLE = "The phone took it again and again and never said what became of it."
@@ -54,9 +57,10 @@ class Resumption:
 
     _log = Logger()
 
-    def __init__(self, database: Database, rules: Rules) -> None:
+    def __init__(self, database: Database, rules: Rules, patience: Patience) -> None:
         self._database = database
         self._rules = rules
+        self._patience = patience
         self._owed: dict[Visit, dict[int, Owed]] = {}
         self._lane: Batch[Returned, list[InDoubt]] = Batch("resumption", self._find)
 
@@ -117,8 +121,8 @@ class Resumption:
         """Write these times down."""
         await resumption.note_waits(self._database, waits)
 
-    async def _claim(self, visit: Visit, due: Sequence[InDoubt]) -> tuple[list[Ticket], list[int]]:
-        return await resumption.push_again(
+    async def _claim(self, visit: Visit, due: Sequence[InDoubt]) -> Handed:
+        claim = resumption.push_again(
             self._database,
             visit.org_id,
             due,
@@ -128,6 +132,7 @@ class Resumption:
             max_attempts=self._rules.max_attempts,
             detail=UNDELIVERABLE,
         )
+        return await surely(claim, self._database, self._patience, visit)
 
     async def _find(self, phones: Sequence[Returned]) -> list[list[InDoubt]]:
         numbered = [

@@ -16,8 +16,9 @@ from smsd.gateway.doorman import Doorman
 from smsd.gateway.resumption import UNDELIVERABLE
 from smsd.gateway.roster import Roster
 from smsd.gateway.spawn import Spawn
-from smsd.store import messages, orgs, phones, resumption
+from smsd.store import batches, messages, orgs, phones, resumption
 from smsd.store.database import Database
+from smsd.store.trouble import Unanswered
 
 UNCONFIRMED = "The phone took it but never confirmed; it may have been sent."
 
@@ -38,6 +39,8 @@ class Upkeep:
     unconfirmed: Literal["fail", "resend"]
     max_attempts: int
     _loops: list[LoopingCall] = field(default_factory=list)
+    #: Other nodes may have forgotten the phones of this one, and were not told again yet.
+    _forgotten: bool = False
     _log = Logger()
 
     def start(self) -> None:
@@ -55,8 +58,15 @@ class Upkeep:
 
     async def beat(self) -> None:
         """Say that this node is alive, and bury those that are not."""
-        if await phones.beat(self.database, self.node_id):
+        try:
+            born = await phones.beat(self.database, self.node_id)
+        except Unanswered:
+            self._forgotten = True
+            raise
+        if born or self._forgotten:
+            self._forgotten = True
             await self.attendance.tell_again()
+            self._forgotten = False
         for node_id in await phones.sweep_nodes_everywhere(self.database):
             self._log.warn("node {node} is dead; its sessions are swept", node=node_id)
             self.attendance.resume_all()
@@ -93,6 +103,7 @@ class Upkeep:
         self.doorman.prune()
         self.roster.prune()
         await orgs.prune_everywhere(self.database)
+        await batches.prune_everywhere(self.database)
 
     def _every(self, seconds: float, what: str, chore: Callable[[], Awaitable[None]]) -> None:
         async def once() -> None:

@@ -4,56 +4,56 @@ No timer and no added latency when idle; under load the batches grow by themselv
 is answered after the commit that holds its entry. A bad entry never fails its neighbours: a batch
 that the database refuses is tried again half by half until the culprit is alone, and one that
 meets a lock org by org. The queue is bounded; past the bound, callers hear `Unavailable` at once.
+
+Where the answer of a statement is lost, a lane that must not guess looks the batch up, most often
+before its waiters have noticed. While that cannot be said either the lane is in doubt: its
+waiters hear `NotYetKnown`, everybody else is sent away at once, and it asks until it knows.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Generic
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from smsd.domain.errors import Unavailable
-from smsd.store.trouble import Contended, DataRefused, away
-
-E = TypeVar("E")
-A = TypeVar("A")
+from smsd.store.trouble import Contended, DataRefused, Unanswered, away
+from smsd.store.waiter import A, Certainty, E, Waiter
 
 #: One statement carries at most so many rows and bytes, beyond its first entry.
 ROWS, BYTES = 2000, 4 << 20
 #: A lane holds at most so many rows and bytes that wait.
 MOST_ROWS, MOST_BYTES = 20_000, 64 << 20
-
-
-@dataclass(eq=False, slots=True)
-class Waiter(Generic[E, A]):
-    """An entry and who waits for its commit."""
-
-    entry: E
-    org_id: str
-    rows: int
-    size: int
-    answer: Deferred[A] = field(default_factory=Deferred)
+#: A batch that turned out to be void is stored again where its waiters have waited no longer than
+#: this, and a lane in doubt asks at least so often. Seconds.
+QUICK, OFTEN = 0.2, 0.5
 
 
 class Batch(Generic[E, A]):
     """One lane of writes, with one statement in flight.
 
     ``write`` stores a sequence of entries in one statement and returns an answer for each, in
-    their order.
+    their order. Without a ``certainty`` it must be harmless to repeat.
     """
 
     _log = Logger()
 
     def __init__(
-        self, name: str, write: Callable[[Sequence[E]], Awaitable[Sequence[A]]], *, rows: int = ROWS
+        self,
+        name: str,
+        write: Callable[[Sequence[E]], Awaitable[Sequence[A]]],
+        *,
+        rows: int = ROWS,
+        certainty: Certainty[E, A] | None = None,
     ) -> None:
         self._name = name
         self._write = write
         self._rows = rows
+        self._certainty = certainty
+        self._in_doubt = False
         self._queue: deque[Waiter[E, A]] = deque()
         #: Parts of a batch that was refused as a whole; they go before the queue.
         self._parts: deque[list[Waiter[E, A]]] = deque()
@@ -65,10 +65,14 @@ class Batch(Generic[E, A]):
     def put(self, entry: E, *, org_id: str, rows: int = 1, size: int = 0) -> Deferred[A]:
         """The answer to this entry, after its commit.
 
-        Fails with `Unavailable` when the lane is full or the database away, and with
-        `DataRefused` when it is this very entry that the database refuses.
+        Fails with `Unavailable` when the lane is full or the database away, with `NotYetKnown`
+        when nobody can say, and with `DataRefused` when it is this very entry that the database
+        refuses.
         """
         waiter: Waiter[E, A] = Waiter(entry, org_id, rows, size)
+        if self._in_doubt:
+            waiter.answer.errback(away())
+            return waiter.answer
         full = self._queued_rows + rows > MOST_ROWS or self._queued_bytes + size > MOST_BYTES
         if full and self._queue:
             waiter.answer.errback(away("More arrives than can be stored. Try again."))
@@ -111,7 +115,7 @@ class Batch(Generic[E, A]):
 
     async def _store(self, waiters: list[Waiter[E, A]]) -> None:
         try:
-            answers = await self._write([waiter.entry for waiter in waiters])
+            answers = await self._written(waiters)
             answered = list(zip(waiters, answers, strict=True))
         except DataRefused as refused:
             self._part(waiters, _halves(waiters), refused)
@@ -125,7 +129,56 @@ class Batch(Generic[E, A]):
             _fail(waiters, bug)
         else:
             for waiter, answer in answered:
-                waiter.answer.callback(answer)
+                waiter.tell(answer)
+
+    async def _written(self, waiters: list[Waiter[E, A]]) -> Sequence[A]:
+        """Their answers; raises `Unavailable` where nothing is stored."""
+        certainty = self._certainty
+        if certainty is None:
+            return await self._write([waiter.entry for waiter in waiters])
+        until = certainty.patience.now + QUICK
+        answers = await self._surely(waiters, certainty)
+        if answers is None and waiters[0].truth is None and certainty.patience.now <= until:
+            answers = await self._surely(waiters, certainty)
+        if answers is None:
+            raise away()
+        return answers
+
+    async def _surely(
+        self, waiters: list[Waiter[E, A]], certainty: Certainty[E, A]
+    ) -> Sequence[A] | None:
+        """Their answers, or None where the statement was lost and has stored nothing."""
+        try:
+            return await self._write([waiter.entry for waiter in waiters])
+        except Unanswered as lost:
+            if lost.batch_id is None:
+                raise
+            return await self._truth(waiters, certainty, lost.batch_id)
+
+    async def _truth(
+        self, waiters: list[Waiter[E, A]], certainty: Certainty[E, A], batch_id: str
+    ) -> Sequence[A] | None:
+        """What became of the batch that went out under this id."""
+        entries = [waiter.entry for waiter in waiters]
+
+        async def recall() -> Sequence[A] | None:
+            return await certainty.recall(entries, batch_id)
+
+        try:
+            return await recall()
+        except Unavailable:
+            self._begin_to_doubt(waiters)
+        try:
+            return await certainty.patience.insist(recall, late=OFTEN)
+        finally:
+            self._in_doubt = False
+
+    def _begin_to_doubt(self, waiters: list[Waiter[E, A]]) -> None:
+        self._log.warn("{lane}: the answer to a commit was lost; asking for it", lane=self._name)
+        self._in_doubt = True
+        _fail(self._take_all(), away())
+        for waiter in waiters:
+            waiter.doubt()
 
     def _part(
         self, waiters: list[Waiter[E, A]], parts: list[list[Waiter[E, A]]], why: Exception
@@ -157,4 +210,4 @@ def _by_org(waiters: list[Waiter[E, A]]) -> list[list[Waiter[E, A]]]:
 
 def _fail(waiters: list[Waiter[E, A]], why: Exception) -> None:
     for waiter in waiters:
-        waiter.answer.errback(why)
+        waiter.fail(why)

@@ -15,7 +15,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from txpostgres import txpostgres
 
 from smsd.store.statements import Statement
-from smsd.store.trouble import CannotConnect, away, is_dead, translated
+from smsd.store.trouble import CannotConnect, away, is_dead, translated, unanswered
 
 Row = tuple[Any, ...]
 
@@ -76,6 +76,8 @@ class Connection:
 
     def __init__(self, reactor: Any, lost: Callable[[Connection], None]) -> None:
         self.usable = False
+        #: A statement is on its way that may store something for good.
+        self.committing = False
         self._lost = lost
         self._wire = _Wire(reactor=reactor)
         self._wire.lost = self._give_up
@@ -92,21 +94,37 @@ class Connection:
         self.usable = True
 
     async def fetch(
-        self, statement: Statement, parameters: Mapping[str, object] | None = None
+        self,
+        statement: Statement,
+        parameters: Mapping[str, object] | None = None,
+        *,
+        commits: bool = False,
     ) -> list[Row]:
-        """The rows of one statement, an empty list where it gives none."""
+        """The rows of one statement, an empty list where it gives none.
+
+        ``commits``: it is a transaction of its own, or the end of one, so that where the
+        connection dies under it nobody knows what it did: `Unanswered`.
+        """
         try:
             sql = await self._prepare(statement) if statement.prepared else statement.sql
             cursor = self._wire.cursor()
+            self.committing = commits
             await cast("Deferred[object]", cursor.execute(sql, parameters))
             return cast("list[Row]", cursor.fetchall()) if cursor.description else []
         except CancelledError:
             # So txpostgres calls every statement that Postgres ended, as for its time-out.
             raise away() from None
         except psycopg2.Error as error:
-            if is_dead(error):
-                self._give_up()
-            raise translated(error) from None
+            raise self._told(error) from None
+        finally:
+            self.committing = False
+
+    def _told(self, error: psycopg2.Error) -> Exception:
+        if not is_dead(error):
+            return translated(error)
+        asked = self.committing
+        self._give_up()
+        return unanswered() if asked else away()
 
     async def _prepare(self, statement: Statement) -> str:
         if statement.name not in self._prepared:

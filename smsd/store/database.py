@@ -1,7 +1,8 @@
 """The pool: the one way to the database, `run` for a statement and `transaction` for several.
 
 Callers wait in a bounded queue and never longer than a deadline: then they hear `Unavailable`,
-and the connection that did not answer is cut and replaced. A caller that loses interest (a client
+and the connection that did not answer is cut and replaced. `Unanswered` is what they hear where
+the statement, or the COMMIT, had been sent. A caller that loses interest (a client
 that hung up) stops waiting, its transaction goes on to its end: nothing is ever cancelled. Lost
 connections come back by themselves.
 """
@@ -19,12 +20,15 @@ from twisted.python.failure import Failure
 from smsd.domain.errors import Unavailable
 from smsd.store.connection import Connection, Row
 from smsd.store.statements import Statement
-from smsd.store.trouble import away
+from smsd.store.trouble import away, unanswered
 
 T = TypeVar("T")
 
-DEADLINE = 2.5
+#: Seconds. With the look-up after it (`smsd.store.batches`) callers hear something within 3.
+DEADLINE = 2.2
 QUEUE = 500
+
+_LATE = "The database does not answer in time. Try again."
 
 _BEGIN = Statement("begin", "BEGIN")
 _COMMIT = Statement("commit", "COMMIT")
@@ -99,7 +103,7 @@ class Database:
         """One statement, which is a transaction of its own; raises `Unavailable` and its like."""
 
         async def body(connection: Connection) -> list[Row]:
-            return await connection.fetch(statement, parameters or None)
+            return await connection.fetch(statement, parameters or None, commits=True)
 
         return await self._shielded(statement.name, body, self._deadline)
 
@@ -118,7 +122,7 @@ class Database:
             try:
                 result = await body(tx)
                 tx.check()
-                await connection.fetch(_COMMIT)
+                await connection.fetch(_COMMIT, commits=True)
             except BaseException:
                 await _roll_back(connection)
                 raise
@@ -134,17 +138,20 @@ class Database:
         held: list[Connection] = []
 
         async def whole() -> T:
-            connection = await self._acquire()
+            connection = await self._acquire(deadline)
             held.append(connection)
             try:
+                if not timer.active():  # the caller was told that nothing was stored
+                    raise away()
                 return await work(connection)
             finally:
                 self._release(connection)
 
         def expire() -> None:
+            asked = any(connection.committing for connection in held)
             for connection in held:
                 connection.cut()
-            answer.errback(away("The database does not answer in time. Try again."))
+            answer.errback((unanswered if asked else away)(_LATE))
 
         timer = self._reactor.callLater(deadline, expire)
 
@@ -158,7 +165,7 @@ class Database:
         Deferred.fromCoroutine(whole()).addBoth(done)
         return answer
 
-    async def _acquire(self) -> Connection:
+    async def _acquire(self, deadline: float) -> Connection:
         while self._idle:
             connection = self._idle.popleft()
             if connection.usable:
@@ -167,7 +174,7 @@ class Database:
             raise away()
         turn: Deferred[Connection] = Deferred()
         self._waiting.append(turn)
-        timer = self._reactor.callLater(self._deadline, self._tire, turn)
+        timer = self._reactor.callLater(deadline, self._tire, turn)
         try:
             return await turn
         finally:

@@ -14,12 +14,15 @@ from msgspec import Struct
 from smsd.domain.numbers import address_key, digits
 from smsd.domain.query import MessageQuery
 from smsd.domain.records import Inbound, Result, Ticket, Wish, jsoned, readable
+from smsd.store import batches
+from smsd.store.connection import Row
 from smsd.store.database import Database, Transaction
 from smsd.store.statements import named
 
 _APPEND = named("append_messages")
 _SETTLE = named("settle_results")
 _CLAIM = named("claim_tickets")
+_HANDED = named("read_handed")
 _END = named("end_pushes")
 _UNCONFIRMED = named("fail_unconfirmed_everywhere")
 _WAITING = named("waiting_orgs")
@@ -97,10 +100,16 @@ def arrived(org_id: str, sms: Inbound, number: str | None = None) -> NewMessage:
 async def append(where: Database | Transaction, rows: Sequence[NewMessage]) -> dict[int, int]:
     """Store rows (each with its ``ord``); the ids given out, by ``ord``.
 
-    A row that is missing from the answer belongs to an org that does not exist.
+    A row that is missing from the answer belongs to an org that does not exist. After
+    `Unanswered` see `appended`.
     """
-    found = await where.run(_APPEND, rows=jsoned(rows))
-    return dict(found)
+    return dict(await batches.write(where, _APPEND, rows=jsoned(rows)))
+
+
+async def appended(database: Database, batch_id: str) -> dict[int, int] | None:
+    """What ``append`` gave out whose answer was lost; None: it stored nothing and never will."""
+    pairs = await batches.look_up(database, batch_id)
+    return None if pairs is None else dict(pairs)
 
 
 class Told(NamedTuple):
@@ -133,6 +142,23 @@ async def settle(database: Database, told: Sequence[Told]) -> list[str]:
     return [verdicts[at] for at in range(len(told))]
 
 
+class Handed(NamedTuple):
+    """Tickets that a session may push, and the ids of those that ended instead."""
+
+    tickets: list[Ticket]
+    ended: list[int]
+
+    @classmethod
+    def of(cls, org_id: str, rows: Sequence[Row]) -> Handed:
+        """From rows of id, status, address, body, sim, ref, attempts, in the order of ids."""
+        tickets = [
+            Ticket(org_id=org_id, id=id_, to=to, body=body, sim=sim, ref=ref, attempt=attempts)
+            for id_, status, to, body, sim, ref, attempts in rows
+            if status == "sending"
+        ]
+        return cls(tickets, [id_ for id_, status, *_ in rows if status == "failed"])
+
+
 async def claim(
     database: Database,
     org_id: str,
@@ -142,9 +168,13 @@ async def claim(
     phone_id: str,
     ledger: bool,
     places: int,
-) -> list[Ticket]:
-    """The oldest tickets that wait for this session, at most ``places``, now ``sending``."""
-    rows = await database.run(
+) -> Handed:
+    """The oldest tickets that wait for this session, at most ``places``, now ``sending``.
+
+    After `Unanswered` see `handed`.
+    """
+    rows = await batches.write(
+        database,
         _CLAIM,
         org_id=org_id,
         serves=jsoned(serves),
@@ -153,16 +183,26 @@ async def claim(
         ledger=ledger,
         places=places,
     )
-    return [
-        Ticket(org_id=org_id, id=id_, to=to, body=body, sim=sim, ref=ref, attempt=attempts)
-        for id_, to, body, sim, ref, attempts in rows
-    ]
+    return Handed.of(org_id, rows)
+
+
+async def handed(
+    database: Database, org_id: str, *, session_id: str, batch_id: str
+) -> Handed | None:
+    """What a session was given whose claim had its answer lost; None: nothing, for the claim
+    is void."""
+    ids = await batches.look_up(database, batch_id)
+    if ids is None:
+        return None
+    rows = await database.run(_HANDED, org_id=org_id, ids=ids, session_id=session_id)
+    return Handed.of(org_id, rows)
 
 
 async def end_pushes(
     database: Database, pushes: Sequence[Pushed]
 ) -> list[tuple[str, int, str, str]]:
-    """Write down what is known of a session's open pushes; (org, id, status, queue) of each."""
+    """Write down what is known of a session's open pushes; (org, id, status, queue) of each
+    that was open still or waits again. It may be repeated."""
     return await database.run(_END, rows=jsoned(pushes))
 
 

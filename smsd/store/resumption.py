@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from smsd.domain.records import Ticket, jsoned
+from smsd.domain.records import jsoned
+from smsd.store import batches
 from smsd.store.database import Database
+from smsd.store.messages import Handed
 from smsd.store.statements import named
 
 _FIND = named("find_owed")
@@ -65,10 +67,11 @@ async def push_again(
     ledger: bool,
     max_attempts: int,
     detail: str,
-) -> tuple[list[Ticket], list[int]]:
-    """Give the tickets to this session: those that it may push, and the ids of those that ended
-    because they were taken ``max_attempts`` times and never answered."""
-    rows = await database.run(
+) -> Handed:
+    """Give the tickets to this session, but end those that were taken ``max_attempts`` times and
+    never answered. After `Unanswered` see `smsd.store.messages.handed`."""
+    rows = await batches.write(
+        database,
         _AGAIN,
         org_id=org_id,
         rows=jsoned([{"id": t.id, "session_id": t.session_id} for t in tickets]),
@@ -78,12 +81,7 @@ async def push_again(
         max_attempts=max_attempts,
         detail=detail,
     )
-    again = [
-        Ticket(org_id=org_id, id=id_, to=to, body=body, sim=sim, ref=ref, attempt=attempts)
-        for id_, status, to, body, sim, ref, attempts in sorted(rows)
-        if status == "sending"
-    ]
-    return again, [id_ for id_, status, *_ in rows if status == "failed"]
+    return Handed.of(org_id, rows)
 
 
 async def note_waits(database: Database, waits: Sequence[Waited]) -> None:

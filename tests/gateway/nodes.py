@@ -230,7 +230,7 @@ class Node:
         self.hashing = hashing or Hashing(reactor, middle)
         self.doorman = Doorman(watched, pepper, self.hashing, clock=clock.seconds, **doorman)
         self.roster = Roster(clock.seconds)
-        self.resumption = Resumption(watched, Rules())
+        self.resumption = Resumption(watched, Rules(), self.patience)
         self.dispatch = Dispatch(watched, self.roster, self.resumption, self.spawn, self.patience)
         self.attendance = Attendance(
             watched,
@@ -243,8 +243,8 @@ class Node:
             new_id=lambda: str(uuid.uuid4()),
             limits=limits,
         )
-        self.inbox = Inbox(watched, self.doorman)
-        self.outbox = Outbox(watched, self.roster, self.dispatch)
+        self.inbox = Inbox(watched, self.doorman, self.patience)
+        self.outbox = Outbox(watched, self.roster, self.dispatch, self.spawn, self.patience)
         self.results = Results(watched, self.roster, self.dispatch, self.patience)
         self.upkeep = Upkeep(
             reactor=clock,

@@ -6,6 +6,12 @@ CREATE TABLE public.auth_failures (
     failed_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 
+CREATE TABLE public.batches (
+    batch_id uuid NOT NULL,
+    ids bigint[],
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
 CREATE TABLE public.known_addresses (
     org_id text NOT NULL,
     address text NOT NULL,
@@ -112,6 +118,9 @@ CREATE TABLE public.sims (
     last_seen timestamp with time zone NOT NULL
 );
 
+ALTER TABLE ONLY public.batches
+    ADD CONSTRAINT batches_pkey PRIMARY KEY (batch_id);
+
 ALTER TABLE ONLY public.known_addresses
     ADD CONSTRAINT known_addresses_pkey PRIMARY KEY (org_id, address);
 
@@ -140,6 +149,8 @@ ALTER TABLE ONLY public.sims
     ADD CONSTRAINT sims_pkey PRIMARY KEY (org_id, sim_key);
 
 CREATE INDEX auth_failures_recent ON public.auth_failures USING btree (org_id, failed_at);
+
+CREATE INDEX batches_at ON public.batches USING btree (at);
 
 CREATE INDEX messages_address ON public.messages USING btree (org_id, address_key, id);
 

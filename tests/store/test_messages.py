@@ -287,7 +287,7 @@ async def test_two_batches_of_results_in_opposite_order_do_not_deadlock(database
 
 async def claim(database, *serves, places=100, org_id="acme", session_id=SESSION):
     served = [Served(each) if isinstance(each, str) else each for each in serves]
-    return await messages.claim(
+    handed = await messages.claim(
         database,
         org_id,
         serves=served,
@@ -296,6 +296,7 @@ async def claim(database, *serves, places=100, org_id="acme", session_id=SESSION
         ledger=False,
         places=places,
     )
+    return handed.tickets
 
 
 @pytest_twisted.ensureDeferred

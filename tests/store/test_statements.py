@@ -19,13 +19,14 @@ from smsd.store.trouble import DataRefused
 
 ORG = {"org_id": "acme"}
 ROW = {"org_id": "acme", "session_id": SESSION, "phone_id": "?"}
+BATCH = "00000000-0000-4000-8000-00000000000{}"
 SIM = {"sim_key": "1555", "slot": 0, "number": "+1555", "label": None, "carrier": None}
 
 #: Parameters under which each statement can be run, on an org with one ticket of each state.
 TRIED = {
     "version": {},
     "durability": {},
-    "append_messages": {"rows": jsoned([ticket()])},
+    "append_messages": {"rows": jsoned([ticket()]), "batch_id": BATCH.format(1)},
     "settle_results": {"rows": jsoned([{"ord": 0, **ORG, "id": 2, "status": "sent"}])},
     "claim_tickets": {
         **ORG,
@@ -34,7 +35,9 @@ TRIED = {
         "phone_id": "?",
         "ledger": False,
         "places": 5,
+        "batch_id": BATCH.format(2),
     },
+    "read_handed": {**ORG, "ids": [2], "session_id": SESSION},
     "end_pushes": {"rows": jsoned([{**ORG, "id": 2, "session_id": SESSION}])},
     "fail_unconfirmed_everywhere": {"timeout": 0.0, "detail": "late"},
     "find_owed": {"rows": jsoned([{**ORG, "ord": 0, "device": "", "numbers": [], "nobody": True}])},
@@ -46,6 +49,7 @@ TRIED = {
         "ledger": False,
         "max_attempts": 5,
         "detail": "hopeless",
+        "batch_id": BATCH.format(3),
     },
     "note_waits": {"rows": jsoned([{**ORG, "id": 2, "session_id": SESSION, "waited_ms": 1500}])},
     "requeue_unconfirmed_everywhere": {"timeout": 0.0, "max_attempts": 5, "detail": "hopeless"},
@@ -78,6 +82,10 @@ TRIED = {
     "unlock_org": {**ORG, "locked_until": "-infinity"},
     "forgive_address": {**ORG, "address": "::1"},
     "know_address": {**ORG, "address": "::1", "hmac": HMAC},
+    "hasten": {"lock_timeout": "300ms"},
+    "fence_batch": {"batch_id": BATCH.format(4)},
+    "read_batch": {"batch_id": BATCH.format(4)},
+    "prune_batches_everywhere": {},
     "prune_failures_everywhere": {"window": 900},
     "prune_addresses_everywhere": {"most": 256},
     "begin_sessions": {"node_id": "node", "rows": jsoned([ROW])},
@@ -137,7 +145,7 @@ async def test_every_key_and_index_of_an_orgs_rows_starts_with_its_org(database)
            FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
            JOIN pg_class AS t ON t.oid = i.indrelid
            JOIN pg_namespace AS n ON n.oid = t.relnamespace AND n.nspname = 'public'
-           WHERE t.relname NOT IN ('nodes', 'schema_migrations')""",
+           WHERE t.relname NOT IN ('nodes', 'batches', 'schema_migrations')""",
     )
     others = {name for name, first in found if first != "org_id"}
     assert others == {"sessions_node"}  # by which the sessions of a dead node are swept
@@ -216,6 +224,7 @@ BROKEN = [
         "sims_pkey",
         "INSERT INTO sims SELECT 'acme', '1', 0, '', '', '', now() FROM generate_series(1, 2)",
     ),
+    ("batches_pkey", f"INSERT INTO batches VALUES ('{SESSION}'), ('{SESSION}')"),
     ("nodes_pkey", "INSERT INTO nodes VALUES ('n', now()), ('n', now())"),
     ("sessions_org_id_fkey", f"INSERT INTO sessions VALUES ('nobody', '{SESSION}', '', '')"),
     (

@@ -1,7 +1,7 @@
 -- append_messages (prepared) --
 -- Store messages of many orgs at once. Ids are handed out under each org's counter lock, taken in
 -- org order, so that ids appear in commit order and two nodes cannot deadlock. A message whose
--- dedupe key is stored already is skipped and counts as stored.
+-- dedupe key is stored already is skipped and counts as stored. The batch notes (ord, id) of each.
 WITH given AS MATERIALIZED (
     SELECT *
     FROM json_to_recordset(%(rows)s::json) AS g (
@@ -50,6 +50,10 @@ WITH given AS MATERIALIZED (
     ) AS s ON true
     ORDER BY n.ord
     ON CONFLICT (org_id, dedupe) WHERE dedupe IS NOT NULL DO NOTHING
+), noted AS (
+    INSERT INTO batches (batch_id, ids)
+    SELECT %(batch_id)s::uuid, array_agg(ARRAY[ord, id]) FROM numbered
+    HAVING count(*) > 0
 )
 SELECT ord, id FROM numbered
 
@@ -135,14 +139,26 @@ WITH serves AS (
     FROM serves AS s
     WHERE m.org_id = %(org_id)s AND m.id = ANY (ARRAY(SELECT id FROM free))
         AND s.sim_key = m.sim_key
-    RETURNING m.id, m.address, m.body, m.sim_asked, m.ref, m.attempts
+    RETURNING m.id, m.status, m.address, m.body, m.sim_asked, m.ref, m.attempts
+), noted AS (
+    INSERT INTO batches (batch_id, ids)
+    SELECT %(batch_id)s::uuid, array_agg(id) FROM claimed
+    HAVING count(*) > 0
 )
-SELECT id, address, body, sim_asked, ref, attempts FROM claimed ORDER BY id
+SELECT id, status, address, body, sim_asked, ref, attempts FROM claimed ORDER BY id
+
+-- read_handed --
+-- What a session was given whose claim had its answer lost, as it is by now.
+SELECT id, status, address, body, sim_asked, ref, attempts
+FROM messages
+WHERE org_id = %(org_id)s AND id = ANY (%(ids)s::bigint[]) AND session_id = %(session_id)s::uuid
+ORDER BY id
 
 -- end_pushes --
 -- What is known of a session's unanswered pushes, written down when the session ends: those that
 -- never reached the transport go back to the queue, the others keep what is known of them. Of one
--- that was pushed again and did not get that far, an earlier push is still in doubt.
+-- that was pushed again and did not get that far, an earlier push is still in doubt. What was
+-- written down already (its answer was lost) is not counted again: then pushed_at is there.
 WITH given AS MATERIALIZED (
     SELECT *
     FROM json_to_recordset(%(rows)s::json) AS g (
@@ -151,24 +167,30 @@ WITH given AS MATERIALIZED (
 ), held AS MATERIALIZED (
     SELECT m.org_id, m.id
     FROM messages AS m JOIN given AS g USING (org_id, id)
-    WHERE m.status = 'sending' AND m.session_id = g.session_id
+    WHERE m.status = 'sending' AND m.session_id = g.session_id AND m.pushed_at IS NULL
     ORDER BY m.org_id, m.id
     FOR UPDATE OF m
+), ended AS (
+    UPDATE messages AS m
+    SET status = CASE WHEN g.pushed IS NULL AND m.attempts = 1 THEN 'queued' ELSE 'sending' END,
+        attempts = m.attempts - CASE WHEN g.pushed IS NULL THEN 1 ELSE 0 END,
+        handed_at = CASE WHEN g.pushed IS NOT NULL OR m.attempts > 1 THEN m.handed_at END,
+        phone_id = g.phone_id,
+        receipted = m.receipted + CASE WHEN g.received IS NULL THEN 0 ELSE 1 END,
+        pushed_at = CASE
+            WHEN g.pushed IS NOT NULL THEN to_timestamp(g.pushed / 1000.0)
+            WHEN m.attempts > 1 THEN clock_timestamp()
+        END,
+        received_at = to_timestamp(g.received / 1000.0)
+    FROM given AS g JOIN held AS h USING (org_id, id)
+    WHERE m.org_id = h.org_id AND m.id = h.id
+    RETURNING m.org_id, m.id, m.status, m.sim_key
 )
-UPDATE messages AS m
-SET status = CASE WHEN g.pushed IS NULL AND m.attempts = 1 THEN 'queued' ELSE 'sending' END,
-    attempts = m.attempts - CASE WHEN g.pushed IS NULL THEN 1 ELSE 0 END,
-    handed_at = CASE WHEN g.pushed IS NOT NULL OR m.attempts > 1 THEN m.handed_at END,
-    phone_id = g.phone_id,
-    receipted = m.receipted + CASE WHEN g.received IS NULL THEN 0 ELSE 1 END,
-    pushed_at = CASE
-        WHEN g.pushed IS NOT NULL THEN to_timestamp(g.pushed / 1000.0)
-        WHEN m.attempts > 1 THEN clock_timestamp()
-    END,
-    received_at = to_timestamp(g.received / 1000.0)
-FROM given AS g JOIN held AS h USING (org_id, id)
-WHERE m.org_id = h.org_id AND m.id = h.id
-RETURNING m.org_id, m.id, m.status, m.sim_key
+SELECT org_id, id, status, sim_key FROM ended
+UNION ALL
+SELECT m.org_id, m.id, m.status, m.sim_key
+FROM messages AS m JOIN given AS g USING (org_id, id)
+WHERE m.status = 'queued' AND m.session_id = g.session_id
 
 -- fail_unconfirmed_everywhere --
 -- Tickets that a phone took and never confirmed end, so that nothing is ever stuck.

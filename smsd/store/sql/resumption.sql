@@ -31,26 +31,33 @@ WITH given AS MATERIALIZED (
         AND m.session_id = g.session_id
     ORDER BY m.id
     FOR UPDATE OF m
+), given_again AS (
+    UPDATE messages AS m
+    SET status = CASE WHEN h.hopeless THEN 'failed' ELSE m.status END,
+        error = CASE WHEN h.hopeless THEN 'undeliverable' END,
+        error_detail = CASE WHEN h.hopeless THEN %(detail)s END,
+        attempts = m.attempts + CASE WHEN h.hopeless THEN 0 ELSE 1 END,
+        session_id = %(session_id)s::uuid,
+        phone_id = %(phone_id)s,
+        ledger = %(ledger)s,
+        pushed_at = NULL,
+        received_at = NULL,
+        waited_ms = 0
+    FROM held AS h
+    WHERE m.org_id = %(org_id)s AND m.id = h.id
+    RETURNING m.id, m.status, m.address, m.body, m.sim_asked, m.ref, m.attempts
+), noted AS (
+    INSERT INTO batches (batch_id, ids)
+    SELECT %(batch_id)s::uuid, array_agg(id) FROM given_again
+    HAVING count(*) > 0
 )
-UPDATE messages AS m
-SET status = CASE WHEN h.hopeless THEN 'failed' ELSE m.status END,
-    error = CASE WHEN h.hopeless THEN 'undeliverable' END,
-    error_detail = CASE WHEN h.hopeless THEN %(detail)s END,
-    attempts = m.attempts + CASE WHEN h.hopeless THEN 0 ELSE 1 END,
-    session_id = %(session_id)s::uuid,
-    phone_id = %(phone_id)s,
-    ledger = %(ledger)s,
-    pushed_at = NULL,
-    received_at = NULL,
-    waited_ms = 0
-FROM held AS h
-WHERE m.org_id = %(org_id)s AND m.id = h.id
-RETURNING m.id, m.status, m.address, m.body, m.sim_asked, m.ref, m.attempts
+SELECT id, status, address, body, sim_asked, ref, attempts FROM given_again ORDER BY id
 
 -- note_waits --
--- How long a plain phone was on line since the drop without having been given these again.
+-- How long a plain phone was on line since the drop without having been given these again. It
+-- only grows, so that a note that comes late, or twice, does no harm.
 UPDATE messages AS m
-SET waited_ms = g.waited_ms
+SET waited_ms = greatest(m.waited_ms, g.waited_ms)
 FROM json_to_recordset(%(rows)s::json) AS g (
     org_id text, id bigint, session_id uuid, waited_ms integer
 )
