@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from twisted.logger import Logger
 
-from smsd.domain.errors import Problem, Replaced, ShuttingDown
+from smsd.domain.errors import Problem, Replaced, ShuttingDown, Unauthorised
 from smsd.domain.numbers import masked
 from smsd.domain.records import Sim
 from smsd.gateway.dispatch import Dispatch
@@ -19,6 +20,7 @@ from smsd.store import phones
 from smsd.store.batch import Batch
 from smsd.store.database import Database
 from smsd.store.phones import SessionRow
+from smsd.store.trouble import DataRefused
 
 
 class Attendance:
@@ -56,32 +58,36 @@ class Attendance:
     async def begin(self, caller: Caller, identity: Identity, phone: Phone) -> Visit:
         """The phone is on line from now on; an older session of the same device is closed.
 
-        Raises `Flapping`, `ShuttingDown` or `Unavailable`.
+        Raises `Flapping`, `ShuttingDown` or `Unavailable`, and `Unauthorised` where the org was
+        deleted since the phone was recognised.
         """
         if self._closing:
             raise ShuttingDown(retry_after=1)
         visit = Visit(
             caller.org_id, self._new_id(), identity, phone, self._limits, clock=self._clock
         )
-        await self._beginning.put(visit.row(), org_id=visit.org_id)
         try:
+            await self._tell(self._beginning, visit)
             if self._closing:
                 raise ShuttingDown(retry_after=1)
             self._replace(self._roster.arrive(visit))
-        except Problem:
+        except Problem:  # of a lost answer too: the row may be there
             self._spawn("forgetting a session", self._forget(visit))
             raise
         self._log.info("a phone of {org} is on line", org=visit.org_id, session=visit.session_id)
         return visit
 
     async def report(self, visit: Visit, sims: Sequence[Sim]) -> int:
-        """The phone holds these SIMs now; how many, after the commit."""
+        """The phone holds these SIMs now; how many, after the commit.
+
+        Raises `Flapping` or `Unavailable`; `Unauthorised` where the org was deleted.
+        """
         if visit.on_line:
             replaced, heirs = self._roster.report(visit, tuple(sims))
             for older in replaced:
                 self._replace(older)
             self._dispatch.expect({visit, *heirs})
-            await self._reporting.put(visit.row(), org_id=visit.org_id)
+            await self._tell(self._reporting, visit)
             self._dispatch.wake({visit, *heirs})
             self._resume(visit)
             self._log.info(
@@ -105,11 +111,8 @@ class Attendance:
 
     async def tell_again(self) -> None:
         """Other nodes held this one for dead and forgot its phones: tell of them again."""
-        visits = list(self._roster)
-        for visit in visits:
-            await self._beginning.put(visit.row(), org_id=visit.org_id)
-            if visit.sims:
-                await self._reporting.put(visit.row(), org_id=visit.org_id)
+        for visit in self._roster:
+            self._spawn("telling of a phone again", self._tell_again(visit))
 
     def close(self) -> None:
         """Nobody comes in any more: the gateway is shutting down."""
@@ -141,6 +144,20 @@ class Attendance:
         for other in self._roster.of(visit.org_id) if left_open else ():
             if other.is_same_phone(visit):  # it was back before its last session was over
                 self._resume(other)
+
+    async def _tell(self, lane: Batch[SessionRow, None], visit: Visit) -> None:
+        """Raises `Unauthorised` where the org was deleted: for nothing else is a row refused."""
+        try:
+            await lane.put(visit.row(), org_id=visit.org_id)
+        except DataRefused:
+            raise Unauthorised() from None
+
+    async def _tell_again(self, visit: Visit) -> None:
+        for lane in (self._beginning, self._reporting):
+            if visit.on_line and (visit.sims or lane is self._beginning):
+                await self._patience.insist(partial(self._tell, lane, visit))
+        if not visit.on_line:  # it left meanwhile, perhaps before its row was there
+            await self._forget(visit)
 
     async def _forget(self, visit: Visit) -> None:
         row = SessionRow(visit.org_id, visit.session_id)

@@ -218,6 +218,7 @@ async def test_a_node_held_for_dead_tells_of_its_phones_again(node, org, databas
     assert await phones.sweep_nodes_everywhere(database) == ["node-1"]
     assert b'"online_devices":0' in await phones.read_sims(database, ORG)
     await node.upkeep.beat()
+    await node.settled()
     assert b'"online_devices":2' in before
     assert b"+15550001" in before
     after = await phones.read_sims(database, ORG)

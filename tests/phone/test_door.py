@@ -15,6 +15,8 @@ from twisted.internet.defer import Deferred
 from websockets.exceptions import InvalidStatus
 from wires import HANDSHAKE, inbound, text
 
+from smsd.store.statements import Statement
+
 reactor: Any = reactor_
 
 GOOD = f"?org_id={ORG}&secret_key={SECRET}"
@@ -317,3 +319,33 @@ async def test_at_a_shutdown_phones_hear_1001(running: Running) -> None:
         reactor.callFromThread(lambda: Deferred.fromCoroutine(gateway.end()))
 
     assert await running.do(conversation) == 2002
+
+
+class Deleting:
+    """A database in which the orgs are deleted just before an arrival or a report is stored."""
+
+    def __init__(self, database: Any, before: str) -> None:
+        self._database = database
+        self._before = before
+
+    async def run(self, statement: Statement, **parameters: object) -> Any:
+        if statement.name == self._before:
+            await self._database.run(Statement("delete", "DELETE FROM orgs RETURNING 1"))
+        return await self._database.run(statement, **parameters)
+
+
+@pytest_twisted.ensureDeferred
+@pytest.mark.parametrize("before", ["begin_sessions", "report_sims"])
+async def test_a_phone_whose_org_is_deleted_as_it_comes_is_told_so(
+    running: Running, before: str
+) -> None:
+    attendance: Any = running.parts._attendance
+    attendance._database = Deleting(running.database, before)
+
+    def conversation(gateway: Running) -> int:
+        with gateway.phone() as phone:
+            phone.say(**sims(NUMBER))
+            return phone.farewell()
+
+    assert await running.do(conversation) == 4401
+    await running.alone()
