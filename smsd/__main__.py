@@ -53,14 +53,21 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str]) -> int:
-    settings = _settings("run", argv)
+    options = _options("run", argv)
+    settings = options.settings
     logs.begin(logs.Wanted(settings.log_level, settings.log_format))
     from twisted.internet import reactor
 
     from smsd.assembly import assemble
 
     start = Start(reactor)
-    return run(start, lambda: start.service(settings, assemble))
+
+    def assembled() -> MultiService:
+        service = start.service(settings, assemble)
+        start.obey_hangups(service, options)
+        return service
+
+    return run(start, assembled)
 
 
 def run(start: Start, assembled: Callable[[], MultiService]) -> int:
@@ -90,7 +97,7 @@ def _phone(argv: Sequence[str]) -> int:
 
 
 def _check(argv: Sequence[str]) -> int:
-    settings = _settings("check", argv)
+    settings = _options("check", argv).settings
     logs.begin(logs.Wanted("warn", settings.log_format))
     from twisted.internet.task import react
 
@@ -126,11 +133,11 @@ def listing(settings: Settings) -> str:
     )
 
 
-def _settings(command: str, argv: Sequence[str]) -> Settings:
+def _options(command: str, argv: Sequence[str]) -> Options:
     options = Options()
     options.synopsis = f"Usage: smsd {command} [options]"
     options.parseOptions(argv)
-    return options.settings
+    return options
 
 
 def _say(text: str) -> int:

@@ -14,13 +14,13 @@ from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
 from smsd.domain.errors import Unavailable
 from smsd.domain.settings import Settings
 from smsd.graph import Parts
+from smsd.listening import Listeners, wanted
 from smsd.rest.channel import Site
 from smsd.store.database import Database
 from smsd.store.durability import risks, warn_of_risks
@@ -29,6 +29,7 @@ from smsd.store.home import made_home, occupied, settle
 from smsd.store.migrate import migrate
 from smsd.store.statements import named
 from smsd.store.unusable import InUse
+from smsd.systemd import Notices, Standing, sockets_held
 from smsd.welcome import welcome
 
 _VERSION = named("version")
@@ -40,7 +41,7 @@ def assemble(
     *,
     announce: Callable[[str], None],
     failed: Callable[[str], None],
-) -> MultiService:
+) -> Smsd:
     """The gateway as a service.
 
     When it is up ``announce`` gets the text for the terminal; where it cannot start ``failed``
@@ -85,15 +86,38 @@ class Smsd(MultiService):
         self._announce = announce
         self._failed = failed
         self._stack = AsyncExitStack()
+        self._standing = Standing(reactor, Notices(os.environ, os.getpid()))
+        self._listeners = Listeners(reactor, wanted(settings, sockets_held(os.environ)))
+        #: The list that the site looks into, so that its contents can be replaced.
+        self._proxies = list(settings.proxies)
+        self._reloads: list[Callable[[], None]] = []
         self._stopping = False
         self._listening = False
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
+        self._standing.begin("Starting: the database")
         Deferred.fromCoroutine(self._start())
+
+    def reload(self, act: Callable[[], None]) -> None:
+        """Do it once the gateway is up, and tell systemd before and after."""
+        if self._listening:
+            self._standing.reloading(act)
+        elif not self._stopping:
+            self._reloads.append(act)
+
+    def renew(self, settings: Settings) -> None:
+        """Take over the settings that are live, and read the certificates again.
+
+        Raises `UnusableCertificate`, and then nothing has changed.
+        """
+        use_certificates = self._listeners.fresh_certificates()
+        self._proxies[:] = settings.proxies
+        use_certificates()
 
     def stopService(self) -> Deferred[None]:
         self._stopping = True
+        self._standing.stopping("Stopping: the last results are awaited and written down")
         stopped = super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop(stopped))
 
@@ -114,6 +138,7 @@ class Smsd(MultiService):
             self._log.failure("the stop was not clean")
         if children is not None:
             await children
+        self._standing.end()
 
     async def _build(self) -> None:
         settings, reactor, stack = self._settings, self._reactor, self._stack
@@ -121,9 +146,11 @@ class Smsd(MultiService):
         if notice is not None:
             self._announce(notice)
         database = await _database(settings, reactor, home, stack)
+        self._standing.say("Starting: migrating the database")
         await migrate(database)
         await warn_of_risks(database)
-        parts = Parts(settings, reactor, database, home)
+        self._standing.say("Starting: the listeners")
+        parts = _Node(settings, reactor, database, home)
         stack.callback(parts.node.release)
         parts.hashing.start()
         stack.callback(parts.hashing.stop)
@@ -132,18 +159,27 @@ class Smsd(MultiService):
         site = Site(
             parts.api(lambda: self._missing(database)),
             reactor,
-            settings.proxies,
+            self._proxies,
             settings.max_connections_per_address,
         )
-        urls = []
-        for endpoint in settings.endpoints:
-            port = await serverFromString(reactor, endpoint).listen(site)
-            stack.push_async_callback(_stop_listening, port)
-            urls += _urls(endpoint, port.getHost())
+        stack.push_async_callback(self._listeners.close)
+        await self._listeners.open(site)
         stack.callback(site.retire)
         self._listening = True
+        self._told_up(home)
+        self._standing.ready(lambda: self._how_it_is(parts, database))
+        while self._reloads:
+            self.reload(self._reloads.pop(0))
+
+    def _told_up(self, home: Path) -> None:
+        urls = self._listeners.urls
         self._log.info("listening on {where}", where=", ".join(urls) or "no TCP port")
         self._announce(welcome(urls, home))
+
+    async def _how_it_is(self, parts: _Node, database: Database) -> str:
+        """In words, for whoever asks systemd."""
+        phones = "1 phone" if parts.phones == 1 else f"{parts.phones} phones"
+        return "; ".join([f"{phones} on line", *await self._missing(database)])
 
     async def _missing(self, database: Database) -> list[str]:
         """What is not there of all that requests need, in words."""
@@ -154,6 +190,15 @@ class Smsd(MultiService):
         except Unavailable:
             return ["the database does not answer"]
         return []
+
+
+class _Node(Parts):
+    """The parts, counted."""
+
+    @property
+    def phones(self) -> int:
+        """How many are on line."""
+        return len(self._roster)
 
 
 def _home(settings: Settings) -> tuple[Path, str | None]:
@@ -183,16 +228,3 @@ async def _opened(
     stack.push_async_callback(database.close)
     await database.open()
     return database
-
-
-async def _stop_listening(port: Any) -> None:
-    await port.stopListening()
-
-
-def _urls(endpoint: str, host: Any) -> list[str]:
-    """The listener as people type it; a unix socket has no URL."""
-    if getattr(host, "type", None) != "TCP":
-        return []
-    scheme = "https" if endpoint.startswith(("ssl:", "tls:")) else "http"
-    name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host.host, host.host)
-    return [f"{scheme}://{f'[{name}]' if ':' in name and name[0] != '[' else name}:{host.port}"]

@@ -42,6 +42,8 @@ class Wanted(NamedTuple):
 
 
 _wanted = Wanted()
+#: What `observer` made for this process.
+_lines: Lines | None = None
 
 
 def prepare(wanted: Wanted) -> None:
@@ -52,15 +54,23 @@ def prepare(wanted: Wanted) -> None:
 
 def observer() -> ILogObserver:
     """The observer for standard error as it really is, not as twistd redirects it."""
+    global _lines
     stream = sys.__stderr__
     assert stream is not None
-    return Lines(stream, writer(_wanted.format, stream, os.environ), _wanted.level)
+    _lines = Lines(stream, writer(_wanted.format, stream, os.environ), _wanted.level)
+    return _lines
 
 
 def begin(wanted: Wanted) -> None:
     """From here on everything is logged as ``wanted``."""
     prepare(wanted)
     globalLogBeginner.beginLoggingTo([observer()], redirectStandardIO=False)
+
+
+def show_from(level: str) -> None:
+    """From here on this is the least level that is shown."""
+    if _lines is not None:
+        _lines.show_from(level)
 
 
 def writer(form: str, stream: TextIO, environ: Mapping[str, str]) -> Write:
@@ -78,6 +88,10 @@ class Lines:
     def __init__(self, stream: TextIO, write: Write, level: str) -> None:
         self._stream = stream
         self._write = write
+        self.show_from(level)
+
+    def show_from(self, level: str) -> None:
+        """The least level that is written."""
         self._least = LogLevel.levelWithName(level)
 
     def __call__(self, event: LogEvent) -> None:

@@ -1,12 +1,14 @@
 """``twistd smsd``: the gateway as a service of Twisted's own daemon runner.
 
-Also what ``smsd run`` has in common with it: how a start tells that it is done, or that it failed.
+Also what ``smsd run`` has in common with it: how a start tells that it is done, or that it failed,
+and what a hang-up means.
 """
 
 from __future__ import annotations
 
 import atexit
 import os
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +21,7 @@ from twisted.internet.error import ReactorNotRunning
 from smsd import logs
 from smsd.domain.settings import Settings
 from smsd.options import Options
+from smsd.reload import Reload
 
 __all__ = ["Options", "Start", "makeService"]
 
@@ -33,6 +36,18 @@ class Start:
     def service(self, settings: Settings, assemble: Callable[..., MultiService]) -> MultiService:
         """The whole gateway, not yet started."""
         return assemble(settings, self.reactor, announce=self.announce, failed=self.failed)
+
+    def obey_hangups(self, service: Any, options: Options) -> None:
+        """SIGHUP: to a daemon it means that its settings are to be read again; to a gateway that
+        runs on a terminal, that this was closed."""
+
+        def take(settings: Settings) -> None:
+            service.renew(settings)
+            logs.show_from(settings.log_level)
+
+        reload = Reload(options.settings, options.read_again, take)
+        obey = self._stop if _on_a_terminal() else lambda: service.reload(reload)
+        signal.signal(signal.SIGHUP, lambda *_: self.reactor.callFromThread(obey))
 
     def announce(self, text: str) -> None:
         """Tells whoever started it; past the log, into which twistd turns standard output."""
@@ -60,7 +75,9 @@ def makeService(options: Options) -> MultiService:
     logs.prepare(logs.Wanted(settings.log_level, settings.log_format))
     start = Start(reactor)
     atexit.register(_end, start)
-    return start.service(settings, assemble)
+    service = start.service(settings, assemble)
+    start.obey_hangups(service, options)
+    return service
 
 
 def _end(start: Start) -> None:
@@ -69,6 +86,10 @@ def _end(start: Start) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(start.code)
+
+
+def _on_a_terminal() -> bool:
+    return any(os.isatty(descriptor) for descriptor in range(3))
 
 
 def _write(stream: Any, text: str) -> None:
