@@ -18,9 +18,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smsd.domain.errors import Unavailable
+from smsd.store.condition import Condition
 from smsd.store.connection import Connection, Row
 from smsd.store.statements import Statement
-from smsd.store.trouble import away, unanswered
+from smsd.store.trouble import Refused, away, unanswered
 
 T = TypeVar("T")
 
@@ -81,7 +82,7 @@ class Database:
         self._idle: deque[Connection] = deque()
         self._waiting: deque[Deferred[Connection]] = deque()
         self._open = False
-        self._away = False
+        self._condition = Condition(reactor.seconds)
 
     async def open(self) -> None:
         """Connect once, so that a start that cannot work fails; the rest of the pool follows."""
@@ -151,11 +152,14 @@ class Database:
             asked = any(connection.committing for connection in held)
             for connection in held:
                 connection.cut()
+                self._condition.silent()
             answer.errback((unanswered if asked else away)(_LATE))
 
         timer = self._reactor.callLater(deadline, expire)
 
         def done(result: T | Failure) -> None:
+            if isinstance(result, Failure) and isinstance(result.value, Refused):
+                self._condition.refused(result.value)
             if timer.active():
                 timer.cancel()
                 (answer.errback if isinstance(result, Failure) else answer.callback)(result)  # type: ignore[arg-type]
@@ -215,22 +219,14 @@ class Database:
         finally:
             if timer.active():
                 timer.cancel()
-        if self._away:
-            self._away = False
-            self._log.info("the database is back")
+        self._condition.connected()
         self._all.add(connection)
         self._release(connection)
 
     def _connect_later(self, failure: Failure) -> None:
-        if not self._open:
-            return
-        if not self._away:
-            self._away = True
-            self._log.error(
-                "the database is away; connecting again until it is back ({why})",
-                why=failure.getErrorMessage(),
-            )
-        self._reactor.callLater(0.1 + 0.9 * self._chance(), self._replace)
+        if self._open:
+            self._condition.cannot_connect(failure.getErrorMessage(), len(self._all))
+            self._reactor.callLater(0.1 + 0.9 * self._chance(), self._replace)
 
     def _refuse_waiting(self) -> None:
         while self._waiting:

@@ -38,6 +38,14 @@ class CannotConnect(Unavailable):
     """The database cannot be reached."""
 
 
+class Refused(Unavailable):
+    """The database cannot do this now. Nothing was stored; try again."""
+
+    def __init__(self, state: str) -> None:
+        super().__init__(retry_after=RETRY_AFTER)
+        self.state = state
+
+
 class Unanswered(Unavailable):
     """The database has not answered: this may have been stored all the same. Try again."""
 
@@ -62,9 +70,9 @@ def translated(error: psycopg2.Error) -> Exception:
         return DataRefused(error.diag.constraint_name, state)
     if state in _CONTENTION:
         return Contended(retry_after=1)
-    if is_dead(error) or state.startswith(_AWAY):
+    if is_dead(error):
         return away()
-    return error
+    return Refused(state) if state.startswith(_AWAY) else error
 
 
 def is_dead(error: psycopg2.Error) -> bool:

@@ -11,10 +11,11 @@ from seed import ask, sql
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import LoopingCall
-from twisted.logger import globalLogPublisher
+from twisted.logger import formatEvent, globalLogPublisher
 
 from smsd.domain.errors import Unavailable
 from smsd.store import database as pool_module
+from smsd.store.condition import Condition
 from smsd.store.database import Database
 from smsd.store.statements import named
 from smsd.store.trouble import Contended, DataRefused
@@ -352,12 +353,12 @@ def home():
 
 @pytest.fixture
 def told():
-    """What the pool logs, as its formats."""
+    """What is logged of the database's condition."""
     formats = []
 
     def observe(event):
-        if event.get("log_namespace") == Database.__module__ + ".Database":
-            formats.append(event["log_format"])
+        if event.get("log_namespace") == Condition.__module__ + ".Condition":
+            formats.append(formatEvent(event))
 
     globalLogPublisher.addObserver(observe)
     yield formats
