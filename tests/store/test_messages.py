@@ -584,3 +584,28 @@ async def test_a_page_is_never_longer_than_its_limit_and_pages_join(database):
     assert await ids_of(database) == list(range(1, 101))
     assert await ids_of(database, order="desc", limit=1000) == list(range(1001, 1, -1))
     assert await ids_of(database, order="desc", limit=5, before_id=4) == [3, 2, 1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_end_that_is_written_down_twice_counts_once(database):
+    """The answer to the first was lost; then what waits again is told again."""
+    await claimed(database, "acme")
+    await append(database, pushed(), pushed(attempts=3), pushed())
+    pushes = [
+        Pushed("acme", 1, SESSION, "?", None, None),
+        Pushed("acme", 2, SESSION, "?", None, None),
+        Pushed("acme", 3, SESSION, "?", 1000, 2000),
+    ]
+    first = await messages.end_pushes(database, pushes)
+    assert sorted(first) == [
+        ("acme", 1, "queued", "*"),
+        ("acme", 2, "sending", "*"),
+        ("acme", 3, "sending", "*"),
+    ]
+    assert await messages.end_pushes(database, pushes) == [("acme", 1, "queued", "*")]
+    columns = "status, attempts, receipted"
+    assert await stored(database, columns) == [
+        ("queued", 0, 0),
+        ("sending", 2, 0),
+        ("sending", 1, 1),
+    ]
