@@ -39,7 +39,7 @@ class Upkeep:
     unconfirmed: Literal["fail", "resend"]
     max_attempts: int
     _loops: list[LoopingCall] = field(default_factory=list)
-    #: Other nodes may have forgotten the phones of this one, and were not told again yet.
+    #: The answer to a beat was lost, which may have said so: other nodes forgot this one's phones.
     _forgotten: bool = False
     _log = Logger()
 
@@ -64,9 +64,8 @@ class Upkeep:
             self._forgotten = True
             raise
         if born or self._forgotten:
-            self._forgotten = True
-            await self.attendance.tell_again()
             self._forgotten = False
+            await self.attendance.tell_again()
         for node_id in await phones.sweep_nodes_everywhere(self.database):
             self._log.warn("node {node} is dead; its sessions are swept", node=node_id)
             self.attendance.resume_all()

@@ -33,6 +33,7 @@ from smsd.gateway.upkeep import Upkeep
 from smsd.gateway.visit import Identity, Limits, Visit
 from smsd.store import orgs
 from smsd.store.statements import Statement
+from smsd.store.trouble import Unanswered
 
 ORG, SECRET = "myorg", "my-secret-key-123"
 PEPPER = Pepper(b"a pepper of the tests")
@@ -122,6 +123,7 @@ class Watched:
         self._before: dict[str, Gate] = {}
         self._after: dict[str, Gate] = {}
         self._failing: dict[str, list[Exception]] = {}
+        self._lost: Counter[str] = Counter()
 
     async def run(self, statement: Statement, **parameters: object) -> list[Any]:
         return await self._watch(
@@ -134,6 +136,10 @@ class Watched:
     def fail(self, name: str, error: Exception) -> None:
         """The next statement of this name fails, and does nothing."""
         self._failing.setdefault(name, []).append(error)
+
+    def lose(self, name: str) -> None:
+        """The next statement of this name is carried out, and its answer is lost."""
+        self._lost[name] += 1
 
     @contextmanager
     def held(self, name: str, most: int | None = None) -> Iterator[Gate]:
@@ -164,6 +170,9 @@ class Watched:
             raise self._failing[name].pop(0)
         answer = await work()
         await self._wait(self._after.get(name))
+        if self._lost[name]:
+            self._lost[name] -= 1
+            raise Unanswered()
         return answer
 
     async def _wait(self, gate: Gate | None) -> None:
