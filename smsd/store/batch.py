@@ -27,6 +27,9 @@ from smsd.store.waiter import A, Certainty, E, Waiter
 ROWS, BYTES = 2000, 4 << 20
 #: A lane holds at most so many rows and bytes that wait.
 MOST_ROWS, MOST_BYTES = 20_000, 64 << 20
+#: So many orgs of a batch may turn out to be locked, and for each we have to wait. Then it is
+#: rather the whole table: the rest hear so, and those behind, lest they wait as long once more.
+LOCKED = 2
 #: A batch that turned out to be void is stored again where its waiters have waited no longer than
 #: this, and a lane in doubt asks at least so often. Seconds.
 QUICK, OFTEN = 0.2, 0.5
@@ -54,6 +57,7 @@ class Batch(Generic[E, A]):
         self._rows = rows
         self._certainty = certainty
         self._in_doubt = False
+        self._locked: set[str] = set()
         self._queue: deque[Waiter[E, A]] = deque()
         #: Parts of a batch that was refused as a whole; they go before the queue.
         self._parts: deque[list[Waiter[E, A]]] = deque()
@@ -103,6 +107,7 @@ class Batch(Generic[E, A]):
     def _next(self) -> list[Waiter[E, A]]:
         taken: list[Waiter[E, A]] = []
         rows = size = 0
+        self._locked.clear()
         while self._queue:
             first = self._queue[0]
             if taken and (rows + first.rows > self._rows or size + first.size > BYTES):
@@ -120,7 +125,7 @@ class Batch(Generic[E, A]):
         except DataRefused as refused:
             self._part(waiters, _halves(waiters), refused)
         except Contended as contended:
-            self._part(waiters, _by_org(waiters), contended)
+            self._wait_no_more(waiters, contended)
         except Unavailable as problem:
             # Those behind have waited as long for the same database.
             _fail(waiters + self._take_all(), problem)
@@ -179,6 +184,14 @@ class Batch(Generic[E, A]):
         _fail(self._take_all(), away())
         for waiter in waiters:
             waiter.doubt()
+
+    def _wait_no_more(self, waiters: list[Waiter[E, A]], why: Contended) -> None:
+        orgs = _by_org(waiters)
+        self._part(waiters, orgs, why)
+        if len(orgs) == 1:
+            self._locked.add(waiters[0].org_id)
+        if len(self._locked) == LOCKED:
+            _fail(self._take_all(), why)
 
     def _part(
         self, waiters: list[Waiter[E, A]], parts: list[list[Waiter[E, A]]], why: Exception
