@@ -17,6 +17,9 @@ from faults.disk import Disks, NoDisk
 from faults.processes import send, title
 from faults.server import CONNECTIONS, Server
 
+#: Places that Postgres keeps for superusers.
+RESERVED = 3
+
 __all__ = ["NoDisk", "Postgres"]
 
 
@@ -112,7 +115,9 @@ class Postgres(Server):
 
     def use_up_connections(self) -> None:
         """Take every place that ``smsd`` could have, those that the gateway has included."""
+        self.ask("ALTER ROLE smsd CONNECTION LIMIT 0")  # or it would be back before we are there
         self.until(self._hogged, "be used up")
+        self.ask("ALTER ROLE smsd CONNECTION LIMIT -1")
 
     def release_connections(self) -> None:
         _close(self._hogs)
@@ -122,8 +127,8 @@ class Postgres(Server):
             while len(self._hogs) < CONNECTIONS:
                 self._hogs.append(self.connect("hog"))
         except psycopg2.OperationalError:  # no more for now; what the gateway has goes next
-            pass
-        return self.kill_backends() == 0
+            return self.kill_backends() == 0 and len(self._hogs) == CONNECTIONS - RESERVED
+        return True
 
     def hold_lock(self, sql: str = "LOCK TABLE messages IN ACCESS EXCLUSIVE MODE") -> None:
         """Do this in a transaction that stays open until `release_locks`."""
