@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IConsumer, IProtocol, IReactorTime, ITCP
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web import server
-from twisted.web.http import HTTPChannel, datetimeToString
+from twisted.web.http import datetimeToString
 from twisted.web.resource import IResource
 
 from smsd.domain.errors import BadRequest, Problem, TooSlow
@@ -28,27 +28,23 @@ from smsd.rest.address import Network
 from smsd.rest.crowd import Crowd
 from smsd.rest.deadlines import Deadlines
 from smsd.rest.head import HEAD_LIMIT, LINE_LIMIT, LargeHead, LongPath, Weight, doubt
+from smsd.rest.outflow import Outflow
 from smsd.rest.reply import STANDARD
 from smsd.rest.request import Request
 
 #: Seconds: a head and a whole request from their first byte; a connection between requests.
 HEAD_WITHIN, WHOLE_WITHIN, IDLE_FOR = 10.0, 20.0, 75.0
-#: How long a refused client may go on sending before it is cut, and a closed one may dawdle.
-LINGER, CLOSE_WITHIN = 2.0, 15.0
+#: How long a refused client may go on sending before it is cut.
+LINGER = 2.0
 
 
-class Channel(HTTPChannel):
+class Channel(Outflow):
     """One connection: reads requests, one at a time, until it is closed or handed over."""
 
     MAX_LENGTH = LINE_LIMIT
     totalHeadersSize = HEAD_LIMIT + 2 * LINE_LIMIT  # ours is met first, and says more
-    site: Site
-    transport: Any
-
     #: Why this connection is refused before a word was said, if it is.
     unwelcome: Problem | None = None
-    #: When something must have happened; the phases of a connection only move this.
-    due = math.inf
     #: When the first byte of the present request came, None between requests.
     _since: float | None = None
     _closing = False
@@ -102,14 +98,12 @@ class Channel(HTTPChannel):
         self.due = math.inf
         super().allContentReceived()
 
-    def requestDone(self, request: Request) -> None:
+    def answer_left(self) -> None:
         self._since = None
         self.due = self.site.deadlines.now() + IDLE_FOR
-        super().requestDone(request)
 
     def loseConnection(self) -> None:
         self._closing = True
-        self.due = self.site.deadlines.now() + CLOSE_WITHIN
         super().loseConnection()
 
     def _respondToBadRequestAndDisconnect(self) -> None:
@@ -131,10 +125,10 @@ class Channel(HTTPChannel):
             self.transport.loseWriteConnection()
 
     def expire(self) -> None:
-        """The time is up: for a request, for the next one, or for closing."""
-        if self.transport.disconnecting:
-            self.transport.abortConnection()
-        elif self._closing or self._since is None:
+        """The time is up: for a request, for the next one, or for reading the answer."""
+        if self.cut_unless_read():
+            return
+        if self._closing or self._since is None:
             self.loseConnection()
         else:
             self.refuse(TooSlow())

@@ -1,7 +1,8 @@
 """One timer for all connections: whoever is past its time is told so.
 
 A timer for each connection would be set and cancelled twice a request; here a request only
-notes when it must be whole, and once a second somebody looks. So a deadline is met to a second.
+notes when it must be whole, and once a second somebody looks. So a deadline is met to a second,
+and never late.
 """
 
 from __future__ import annotations
@@ -52,6 +53,6 @@ class Deadlines(Generic[T]):
 
     def _sweep(self) -> None:
         self._look = self._clock.callLater(_LOOK_EVERY, self._sweep)
-        now = self._clock.seconds()
-        for one in [one for one in self._watched if one.due <= now]:
+        next_look = self._clock.seconds() + _LOOK_EVERY
+        for one in [one for one in self._watched if one.due < next_look]:
             one.expire()

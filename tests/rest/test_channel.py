@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from smsd.rest.channel import CLOSE_WITHIN, HEAD_WITHIN, IDLE_FOR, LINGER, WHOLE_WITHIN, Site
+from smsd.rest.channel import HEAD_WITHIN, IDLE_FOR, LINGER, WHOLE_WITHIN, Site
+from smsd.rest.outflow import READ_WITHIN
 from smsd.rest.request import BODY_LIMIT
 
 if TYPE_CHECKING:
@@ -223,6 +224,13 @@ def test_a_body_must_be_whole_within_twenty_seconds_of_the_first_byte(
     assert wire.answer().status == 408
 
 
+def test_no_deadline_is_met_late(wire: Wire, clock: Clock) -> None:
+    passed(clock, 0.5)
+    wire.send(POST + b"Content-Length: 1000\r\n\r\n")
+    passed(clock, WHOLE_WITHIN)
+    assert wire.answer().status == 408
+
+
 def test_a_connection_that_idles_is_closed_without_ado(wire: Wire, clock: Clock) -> None:
     wire.send(HEALTH)
     wire.answer()
@@ -282,7 +290,7 @@ def test_a_refused_client_that_does_not_close_is_cut(wire: Wire, clock: Clock) -
     wire.send(POST + b"Content-Length: 1048577\r\n\r\n")
     passed(clock, LINGER + 1)
     assert wire.socket.disconnecting
-    passed(clock, CLOSE_WITHIN + 1)
+    passed(clock, READ_WITHIN + 1)
     assert wire.socket.disconnected
 
 

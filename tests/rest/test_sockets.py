@@ -153,3 +153,26 @@ async def test_a_connection_is_handed_over(talk: Any, notes: Notes, browser: Bro
     assert await talk(conversation) == b"head one two."
     gc.collect()
     assert [one() for one in held] == [None, None]
+
+
+@pytest_twisted.ensureDeferred
+async def test_answers_larger_than_what_a_kernel_buffers_arrive_one_after_another(
+    talk: Any, notes: Notes, browser: Browser
+) -> None:
+    body = b"x" * 7_000_000
+
+    async def messages(*_: Any) -> bytes:
+        return body
+
+    notes.messages = messages  # type: ignore[method-assign]
+    asked = {"X_Secret_Key": "my-secret-key-123"}
+    raw = [browser.raw("GET", "/messages/myorg", **asked) for _ in range(2)]
+    raw.append(browser.raw("GET", "/messages/myorg", **asked, Connection="close"))
+
+    def conversation(line: socket.socket) -> bytes:
+        line.sendall(b"".join(raw))
+        return everything(line)
+
+    heard = await talk(conversation)
+    assert heard.count(b"HTTP/1.1 200 OK") == 3
+    assert heard.count(body) == 3
