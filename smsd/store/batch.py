@@ -27,12 +27,12 @@ from smsd.store.waiter import A, Certainty, E, Waiter
 ROWS, BYTES = 2000, 4 << 20
 #: A lane holds at most so many rows and bytes that wait.
 MOST_ROWS, MOST_BYTES = 20_000, 64 << 20
-#: So many orgs of a batch may turn out to be locked, and for each we have to wait. Then it is
-#: rather the whole table: the rest hear so, and those behind, lest they wait as long once more.
+#: So many orgs may turn out to be locked one after another, and for each we have to wait. Then it
+#: is rather the whole table: all others hear so at once, lest they wait for each other's locks.
 LOCKED = 2
 #: A batch that turned out to be void is stored again where its waiters have waited no longer than
 #: this, and a lane in doubt asks at least so often. Seconds.
-QUICK, OFTEN = 0.2, 0.5
+QUICK, OFTEN = 0.15, 0.5
 
 
 class Batch(Generic[E, A]):
@@ -107,7 +107,6 @@ class Batch(Generic[E, A]):
     def _next(self) -> list[Waiter[E, A]]:
         taken: list[Waiter[E, A]] = []
         rows = size = 0
-        self._locked.clear()
         while self._queue:
             first = self._queue[0]
             if taken and (rows + first.rows > self._rows or size + first.size > BYTES):
@@ -133,6 +132,7 @@ class Batch(Generic[E, A]):
             self._log.failure("{lane} batch failed", lane=self._name)
             _fail(waiters, bug)
         else:
+            self._locked.clear()
             for waiter, answer in answered:
                 waiter.tell(answer)
 
@@ -191,6 +191,7 @@ class Batch(Generic[E, A]):
         if len(orgs) == 1:
             self._locked.add(waiters[0].org_id)
         if len(self._locked) == LOCKED:
+            self._locked.clear()
             _fail(self._take_all(), why)
 
     def _part(

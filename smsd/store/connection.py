@@ -22,7 +22,7 @@ Row = tuple[Any, ...]
 #: Told to every session: answers in UTC, no query or idle transaction for ever, no waiting for
 #: a lock that somebody holds for long; rows are looked up by key, and no plan is worth compiling.
 OPTIONS = (
-    "-c timezone=UTC -c statement_timeout=5s -c lock_timeout=700ms"
+    "-c timezone=UTC -c statement_timeout=5s -c lock_timeout=500ms"
     " -c idle_in_transaction_session_timeout=10s -c client_min_messages=error"
     " -c synchronous_commit=on -c random_page_cost=1.1 -c jit=off"
 )

@@ -46,7 +46,7 @@ async def test_a_session_answers_in_utc_and_waits_for_nothing_for_ever(connectio
     for name, value in {
         "timezone": "UTC",
         "statement_timeout": "5s",
-        "lock_timeout": "700ms",
+        "lock_timeout": "500ms",
         "idle_in_transaction_session_timeout": "10s",
         "synchronous_commit": "on",
         "application_name": "smsd",
