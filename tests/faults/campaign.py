@@ -1,0 +1,124 @@
+"""The campaign: rounds of traffic with a nemesis at work, each healed and checked.
+
+What a nemesis does is in `faults.nemeses`; what is found, `faults.table` tells.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from random import Random
+
+from faults.failpoints import FailPoint
+from faults.field import Field
+from faults.nemeses import kills
+from faults.table import Line, Result, told
+
+Strike = Callable[[Field, Random], Awaitable[object]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One round: what strikes, in this order, and on which gateway.
+
+    ``hurry``: how many times as often chores come; ``lives``: one process lives through it.
+    """
+
+    name: str
+    strikes: Sequence[tuple[str, Strike]]
+    resend: bool = False
+    confirm_timeout: float = 8.0
+    hurry: float = 5.0
+    lives: bool = False
+    over_roads: bool = False
+    database_over_road: bool = False
+
+    @property
+    def flags(self) -> list[str]:
+        """The gateway's settings: the end of a doubtful ticket comes soon."""
+        return [
+            "--resume-grace=1",
+            f"--confirm-timeout={self.confirm_timeout}",
+            f"--unconfirmed={'resend' if self.resend else 'fail'}",
+        ]
+
+
+class Campaign:
+    """Rounds on one field; ``say`` gets a few lines after each."""
+
+    def __init__(self, field: Field, result: Result, seed: str, say: Callable[[str], None]) -> None:
+        self._field = field
+        self._result = result
+        self._seed = seed
+        self._say = say
+        self._bugs = 0
+
+    async def run(self, plans: Sequence[Plan]) -> None:
+        """All rounds, from an open field to a closed one."""
+        field = self._field
+        try:
+            await field.open(plans[0].flags, plans[0].hurry)
+            for plan in plans:
+                await self._round(plan)
+        finally:
+            await field.close()
+
+    async def _round(self, plan: Plan) -> None:
+        field, began = self._field, time.monotonic()
+        floors = await field.floors()
+        field.journal.begin()
+        line = Line(plan.name, Counter(), plan.resend)
+        await self._prepare(plan)
+        await self._strike(plan, line)
+        await field.heal()
+        await field.stop_traffic()
+        await field.quiet(within=2 * plan.confirm_timeout + 20)
+        if plan.lives:
+            line.memory = (line.memory or (0, 0))[0], field.gateway.memory()
+        await self._judge(line, floors)
+        line.seconds = time.monotonic() - began
+        self._result.lines.append(line)
+        self._say(told(line))
+
+    async def _prepare(self, plan: Plan) -> None:
+        field = self._field
+        field.over_roads(plan.over_roads)
+        field.database_over_road(plan.database_over_road)
+        field.start_traffic()
+        await field.gateway.become(plan.flags, plan.hurry, anew=plan.lives)
+
+    async def _strike(self, plan: Plan, line: Line) -> None:
+        chance = Random(f"{self._seed}/{plan.name}")
+        if plan.lives:
+            await asyncio.sleep(3)
+            line.memory = self._field.gateway.memory(), 0
+        for name, strike in plan.strikes:
+            line.strikes[name] += 1
+            await strike(self._field, chance)
+
+    async def _judge(self, line: Line, floors: str) -> None:
+        found = await self._field.check(floors)
+        line.counts, line.examples = found.counts, found.examples
+        bugs = self._field.gateway.bugs()
+        line.counts["tracebacks"] = len(bugs) - self._bugs
+        line.examples["tracebacks"] = [bug[:1500] for bug in bugs[self._bugs :][:5]]
+        self._bugs = len(bugs)
+        seen = self._field.journal.now
+        line.restarts, line.stops, line.slowest = seen.restarts, seen.stops, seen.slowest
+
+
+def deaths(points: Sequence[FailPoint], times: int, result: Result) -> list[tuple[str, Strike]]:
+    """Strikes at these points, each so often; the result counts those that were reached."""
+
+    def at(point: FailPoint) -> Strike:
+        async def strike(field: Field, chance: Random) -> None:
+            result.deaths[point.name] += await kills.die_at(point, field, chance)
+
+        return strike
+
+    for point in points:
+        result.wanted[point.name] = times
+    return [(f"kill {point.name}", at(point)) for point in points for _ in range(times)]

@@ -1,0 +1,100 @@
+"""Where the gateway can be made to die: before and after every commit, push and acknowledgement.
+
+Statements are found by asking the store which it has, so that a new one cannot be forgotten: it
+must be named here, as a fail-point or as one on which nothing of a message hangs (a test says so).
+How the gateway is made to die there is `faults.failing`'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from smsd.store.statements import all_statements
+
+#: Statements after whose commit somebody may rely on something, and what brings each about where
+#: the ordinary traffic does not.
+STATEMENTS: dict[str, str] = {
+    "append_messages.in": "",
+    "append_messages.out": "",
+    "settle_results": "",
+    "claim_tickets": "flap",
+    "end_pushes": "flap",
+    "push_again": "flap",
+    "note_waits": "flap",
+    "begin_sessions": "flap",
+    "report_sims": "flap",
+    "end_sessions": "flap",
+    "create_org": "claim",
+    "create_counter": "claim",
+    "commit": "claim",
+    "fail_unconfirmed_everywhere": "",
+    "requeue_unconfirmed_everywhere": "resend",
+    "leave": "stop",
+    "fence_batch": "sever",
+}
+
+#: Frames, and answers to calls. ``receipt`` is a phone's pong.
+WIRE: dict[str, str] = {
+    "push": "",
+    "receipt": "",
+    "inbound_ack": "",
+    "result_ack": "",
+    "answer.webhook": "",
+    "answer.send": "",
+}
+
+#: Statements that are no fail-points, each with the reason.
+HARMLESS: dict[str, str] = {
+    "version": "reads",
+    "durability": "reads",
+    "read_batch": "reads",
+    "read_handed": "reads",
+    "hasten": "a setting of its transaction, gone with it",
+    "prune_batches_everywhere": "throws away what nobody asks for any more",
+    "waiting_orgs": "reads",
+    "read_messages": "reads",
+    "find_org": "reads",
+    "recall_address": "reads",
+    "read_sims": "reads",
+    "find_owed": "reads",
+    "beat": "says only that the node lives; its silence is noticed by others",
+    "sweep_nodes_everywhere": "of other nodes, of which this campaign has none",
+    "renew_hmac": "argon2id vouches for the secret as before",
+    "hold_lock": "a lock of its transaction, gone with it",
+    "reserve_failure": "counts wrong secrets; nothing of a message",
+    "lock_org": "counts wrong secrets; nothing of a message",
+    "unlock_org": "counts wrong secrets; nothing of a message",
+    "forgive_address": "counts wrong secrets; nothing of a message",
+    "know_address": "which addresses are known; nothing of a message",
+    "prune_failures_everywhere": "throws away what no longer counts",
+    "prune_addresses_everywhere": "throws away what no longer counts",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FailPoint:
+    """``needs`` is what brings it about where ordinary traffic does not."""
+
+    when: str
+    what: str
+    needs: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.when}:{self.what}"
+
+
+def all_points() -> list[FailPoint]:
+    """Every one of them."""
+    places = {**STATEMENTS, **WIRE}
+    return [
+        FailPoint(when, what, needs)
+        for what, needs in places.items()
+        for when in ("before", "after")
+    ]
+
+
+def unnamed() -> set[str]:
+    """Statements of the store that are named nowhere here, and names that it does not have."""
+    named = {what.partition(".")[0] for what in STATEMENTS} - {"commit"} | set(HARMLESS)
+    return named ^ set(all_statements())

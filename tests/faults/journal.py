@@ -1,0 +1,134 @@
+"""What was handed to the gateway, how each call ended, and what phones then did.
+
+A call ends as ``ok`` (acknowledged), ``refused`` (4xx: nothing was stored) or ``unknown`` (503, a
+broken connection, no answer in time: it may have been stored or not). Nothing is judged here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+OK, REFUSED, UNKNOWN = "ok", "refused", "unknown"
+#: How tickets come, and how SMS that arrived do.
+OUTBOUND = ("send", "batch")
+INBOUND = ("webhook", "socket", "claim")
+
+
+@dataclass(slots=True)
+class Text:
+    """One SMS that somebody handed in; its words occur nowhere else."""
+
+    org_id: str
+    way: str
+    #: It carries an id and is handed in again until it is acknowledged.
+    keyed: bool = False
+    attempts: int = 0
+    acknowledged: int = 0
+    #: The ticket's id, once acknowledged.
+    ticket: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Push:
+    """A ``send_sms`` frame that reached a phone."""
+
+    words: str
+    phone: str
+
+
+@dataclass
+class Round:
+    """Everything that happened between two checks."""
+
+    texts: dict[str, Text] = field(default_factory=dict)
+    #: By org and ticket.
+    pushes: dict[tuple[str, int], list[Push]] = field(default_factory=lambda: defaultdict(list))
+    #: Which phones handed these words to the radio.
+    radioed: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    #: Of these, what the phones then reported as sent.
+    confirmed: set[str] = field(default_factory=set)
+    calls: Counter[tuple[str, str]] = field(default_factory=Counter)
+    #: Answers that no client should ever get, in words.
+    wrong: Counter[str] = field(default_factory=Counter)
+    #: Pushes whose row was looked for at once, and those that had none.
+    witnessed: int = 0
+    premature: int = 0
+    #: Seconds from a kill to the first request that was accepted.
+    restarts: list[float] = field(default_factory=list)
+    #: Seconds that an orderly stop took.
+    stops: list[float] = field(default_factory=list)
+    slowest: float = 0.0
+
+
+class Journal:
+    """Kept by everybody who deals with the gateway from outside."""
+
+    def __init__(self) -> None:
+        self.now = Round()
+        self._last_words = 0
+        self._down_since: float | None = None
+        self._timed = False
+        self.serving = asyncio.Event()
+
+    def begin(self) -> None:
+        """A new round."""
+        self.now = Round()
+
+    def words(self, mark: str = "") -> str:
+        """A text that nobody used before."""
+        self._last_words += 1
+        return f"t{self._last_words}{mark}"
+
+    # -- calls --
+
+    def hand_in(self, way: str, org_id: str, words: list[str], keyed: bool) -> None:
+        """These texts are being handed in, for the first time or again."""
+        for each in words:
+            text = self.now.texts.setdefault(each, Text(org_id, way, keyed))
+            text.attempts += 1
+
+    def end(self, way: str, outcome: str, began: float) -> None:
+        """A call has ended."""
+        self.now.calls[way, outcome] += 1
+        self.now.slowest = max(self.now.slowest, time.monotonic() - began)
+        if outcome == OK and self._down_since is not None and began > self._down_since:
+            if self._timed:
+                self.now.restarts.append(time.monotonic() - self._down_since)
+            self._down_since = None
+            self.serving.set()
+
+    def acknowledge(self, words: str, ticket: int | None = None) -> None:
+        """The gateway said that this text is safe."""
+        text = self.now.texts.get(words)
+        if text is not None:
+            text.acknowledged += 1
+            text.ticket = ticket
+
+    def complain(self, about: str) -> None:
+        """Something came that must never come."""
+        self.now.wrong[about] += 1
+
+    # -- the gateway's life --
+
+    def down(self, *, killed: bool = True) -> None:
+        """The gateway does not serve from now on. Only after a kill its absence is timed."""
+        self._down_since = time.monotonic()
+        self._timed = killed
+        self.serving.clear()
+
+    def stopped(self, seconds: float) -> None:
+        """An orderly stop has taken so long."""
+        self.now.stops.append(seconds)
+
+    # -- phones --
+
+    def push(self, org_id: str, ticket: int, words: str, phone: str) -> None:
+        """A phone was given a ticket."""
+        self.now.pushes[org_id, ticket].append(Push(words, phone))
+
+    def radio(self, words: str, phone: str) -> None:
+        """A phone hands an SMS to its radio: it cannot be taken back."""
+        self.now.radioed[words].append(phone)

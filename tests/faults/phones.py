@@ -1,0 +1,289 @@
+"""Fake phones, plain and with a ledger, as strict as the contract lets a gateway expect them.
+
+They come back by themselves with jitter, hand received SMS in again until these are acknowledged,
+and count what they give to the radio. Their memory outlives every connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from random import Random
+from typing import Any
+from urllib.parse import urlencode
+
+from faults.agents import FAILS, MUTE
+from faults.journal import OK, UNKNOWN, Journal
+from faults.orgs import SECRET
+from faults.witness import Witness
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+
+#: For so long a plain phone repeats what it said, since nobody tells it that it was heard.
+REMEMBERS = 30.0
+#: A ledger phone repeats a result that was not acknowledged. Seconds.
+REPEATS = 2.0
+#: Errors that only say why the connection ends: come back later.
+FAREWELLS = ("shutting_down", "flapping", "unavailable")
+
+
+class Phone:
+    """A plain phone: it sends whatever it is given, and says so."""
+
+    def __init__(
+        self,
+        name: str,
+        org_id: str,
+        journal: Journal,
+        witness: Witness,
+        where: Callable[[], int],
+        chance: Random,
+        *,
+        query: dict[str, str],
+        sims: list[dict[str, Any]],
+    ) -> None:
+        self.name = name
+        self._org_id = org_id
+        self._journal = journal
+        self._witness = witness
+        self._where = where
+        self._chance = chance
+        self._query = {"org_id": org_id, "secret_key": SECRET, **query}
+        self._sims = sims
+        self._sockets: list[ClientConnection] = []
+        #: SMS that arrived and are not acknowledged, by their id, with the time of handing in.
+        self._outbox: dict[str, float] = {}
+        self._said: deque[tuple[float, dict[str, Any]]] = deque()
+        self._work: set[asyncio.Task[None]] = set()
+
+    # -- coming and going --
+
+    async def live(self) -> None:
+        """On line as often as the gateway lets it, until cancelled."""
+        pause = 0.05
+        while True:
+            began = time.monotonic()
+            await self.visit()
+            pause = 0.05 if time.monotonic() - began > 2 else min(1.0, 2 * pause)
+            await asyncio.sleep(pause * self._chance.uniform(0.3, 1.3))
+
+    async def visit(self) -> None:
+        """One connection, to its end."""
+        url = f"ws://127.0.0.1:{self._where()}/websocket?{urlencode(self._query)}"
+        with suppress(OSError, WebSocketException, TimeoutError, EOFError):
+            async with connect(
+                url,
+                compression=None,
+                proxy=None,
+                open_timeout=5,
+                close_timeout=0.5,
+                ping_interval=3,
+                ping_timeout=4,
+            ) as socket:
+                await self._converse(socket)
+
+    async def _converse(self, socket: ClientConnection) -> None:
+        #: What was handed in on this connection, in order; the answers come in this order.
+        expected: deque[tuple[str, str | None]] = deque()
+        self._sockets.append(socket)
+        try:
+            async for raw in socket:
+                await self._hear(socket, json.loads(raw), expected)
+        finally:
+            self._sockets.remove(socket)
+            socket.handed_in = None  # type: ignore[attr-defined]
+            for _, id_ in expected:
+                if id_ is None:
+                    self._journal.end("socket", UNKNOWN, time.monotonic())
+
+    async def _hear(
+        self,
+        socket: ClientConnection,
+        frame: dict[str, Any],
+        expected: deque[tuple[str, str | None]],
+    ) -> None:
+        match frame["type"]:
+            case "connected":
+                socket.handed_in = expected  # type: ignore[attr-defined]
+                await self._say(socket, {"type": "sims", "sims": self._sims})
+                await self._repeat(socket)
+            case "send_sms":
+                self._journal.push(self._org_id, frame["id"], frame["body"], self.name)
+                self._witness.look(self._org_id, frame["id"])
+                self._take(frame)
+            case "inbound_ack":
+                self._acknowledged(frame, expected)
+            case "result_ack":
+                self._result_acknowledged(frame)
+            case "error" if frame["code"] not in FAREWELLS:
+                self._journal.complain(f"error frame {frame['code']}")
+
+    async def drop(self, deaf: float = 0.0) -> None:
+        """The phone loses its connections, after it has not read for so many seconds."""
+        sockets = list(self._sockets)
+        for socket in sockets:
+            socket.transport.pause_reading()
+        await asyncio.sleep(deaf)
+        for socket in sockets:
+            socket.transport.abort()
+
+    @property
+    def on_line(self) -> bool:
+        return bool(self._sockets)
+
+    @property
+    def waits(self) -> bool:
+        """Whether it still owes, or is owed, an answer."""
+        return bool(self._outbox or self._work) or not self.on_line
+
+    @property
+    def debts(self) -> str:
+        """What it waits for, in words."""
+        return f"{len(self._outbox)} SMS, on line: {self.on_line}"
+
+    async def _say(self, socket: ClientConnection, frame: dict[str, Any]) -> None:
+        with suppress(WebSocketException, OSError):
+            await socket.send(json.dumps(frame))
+
+    async def _repeat(self, socket: ClientConnection) -> None:
+        """What may not have been heard."""
+        since = time.monotonic() - REMEMBERS
+        while self._said and self._said[0][0] < since:
+            self._said.popleft()
+        for _, result in list(self._said):
+            await self._say(socket, result)
+        for id_ in list(self._outbox):
+            await self._hand_in(socket, id_.removeprefix("id-"), id_)
+
+    # -- SMS that arrived --
+
+    async def receive(self) -> None:
+        """An SMS has arrived."""
+        keyed = self._chance.random() < 0.9
+        words = self._journal.words()
+        if keyed:
+            self._outbox[f"id-{words}"] = time.monotonic()
+        for socket in self._sockets[-1:]:
+            if getattr(socket, "handed_in", None) is not None:
+                await self._hand_in(socket, words, f"id-{words}" if keyed else None)
+
+    async def _hand_in(self, socket: ClientConnection, words: str, id_: str | None) -> None:
+        self._journal.hand_in("socket", self._org_id, [words], id_ is not None)
+        message: dict[str, Any] = {"address": "+15550300400", "body": words, "date": 1_700_000_000}
+        socket.handed_in.append((words, id_))  # type: ignore[attr-defined]
+        await self._say(
+            socket, {"type": "inbound", "message": message | ({"id": id_} if id_ else {})}
+        )
+
+    def _acknowledged(self, frame: dict[str, Any], expected: deque[tuple[str, str | None]]) -> None:
+        words, id_ = expected.popleft() if expected else ("", "nothing")
+        if frame.get("id") != id_:
+            self._journal.complain("inbound answered out of order")
+            return
+        began = self._outbox.pop(id_, time.monotonic()) if id_ else time.monotonic()
+        self._journal.acknowledge(words)
+        self._journal.end("socket", OK, began)
+
+    # -- tickets --
+
+    def _take(self, frame: dict[str, Any]) -> None:
+        self._start(self._send(frame))
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.create_task(work)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
+
+    async def _send(self, frame: dict[str, Any]) -> None:
+        if frame["body"].endswith(MUTE):
+            self._journal.radio(frame["body"], self.name)
+            return
+        result = await self._transmit(frame)
+        self._said.append((time.monotonic(), result))
+        await self._tell(result)
+
+    async def _transmit(self, frame: dict[str, Any]) -> dict[str, Any]:
+        """What the radio says."""
+        words = frame["body"]
+        success = not words.endswith(FAILS)
+        if success:
+            self._journal.radio(words, self.name)
+        slow = self._chance.random() < 0.05
+        await asyncio.sleep(self._chance.uniform(0.2, 0.6) if slow else 0.02)
+        if success:
+            self._journal.now.confirmed.add(words)
+        return {"type": "send_result", "id": frame["id"], "success": success}
+
+    async def _tell(self, result: dict[str, Any]) -> None:
+        for socket in self._sockets[-1:]:
+            await self._say(socket, result)
+
+    def _result_acknowledged(self, frame: dict[str, Any]) -> None:
+        self._journal.complain("result_ack to a plain phone")
+
+
+class LedgerPhone(Phone):
+    """It writes ``ref`` down before it sends, and never sends one twice."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        #: The result by ref; None: it is being sent.
+        self._ledger: dict[str, dict[str, Any] | None] = {}
+        #: Results that are to be repeated, by ticket, with the time of the last telling.
+        self._unheard: dict[int, tuple[float, dict[str, Any]]] = {}
+
+    @property
+    def waits(self) -> bool:
+        return super().waits or bool(self._unheard)
+
+    @property
+    def debts(self) -> str:
+        return f"{super().debts}, {len(self._unheard)} results"
+
+    def forget(self) -> None:
+        """What no ledger phone may do: for showing that the campaign sees it."""
+        self._ledger.clear()
+
+    async def live(self) -> None:
+        repeating = asyncio.create_task(self._insist())
+        try:
+            await super().live()
+        finally:
+            repeating.cancel()
+
+    def _take(self, frame: dict[str, Any]) -> None:
+        ref = frame["ref"]
+        if ref not in self._ledger:
+            self._ledger[ref] = None
+            self._start(self._send(frame))
+        elif (result := self._ledger[ref]) is not None:
+            self._start(self._tell(result))
+
+    async def _send(self, frame: dict[str, Any]) -> None:
+        result = {**await self._transmit(frame), "ref": frame["ref"]}
+        self._ledger[frame["ref"]] = result
+        await self._tell(result)
+
+    async def _tell(self, result: dict[str, Any]) -> None:
+        self._unheard[result["id"]] = time.monotonic(), result
+        await super()._tell(result)
+
+    def _result_acknowledged(self, frame: dict[str, Any]) -> None:
+        self._unheard.pop(frame["id"], None)
+
+    async def _repeat(self, socket: ClientConnection) -> None:
+        for _, result in list(self._unheard.values()):
+            await self._say(socket, result)
+        await super()._repeat(socket)
+
+    async def _insist(self) -> None:
+        while True:
+            await asyncio.sleep(REPEATS / 2)
+            before = time.monotonic() - REPEATS
+            for told, result in list(self._unheard.values()):
+                if told < before:
+                    await self._tell(result)

@@ -1,0 +1,118 @@
+"""Breaches of the contract, made on purpose, to show that the campaign notices each of them.
+
+Those of the gateway are wrapped round its classes before it starts; those of the phones are the
+phones' own. Each names the count that must not stay 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def acknowledges_unstored() -> None:
+    """An SMS is acknowledged before it is committed."""
+    from twisted.internet.defer import succeed
+
+    from smsd.gateway.inbox import Inbox
+
+    store = Inbox.store
+
+    async def hasty(self: Any, who: Any, sms: Any, visit: Any = None) -> int:
+        if not sms or type(who).__name__ == "Newcomer":
+            return await store(self, who, sms, visit)
+        from twisted.internet.defer import Deferred
+
+        Deferred.fromCoroutine(store(self, who, sms, visit)).addErrback(lambda _: succeed(None))
+        return len(sms)
+
+    Inbox.store = hasty  # type: ignore[method-assign]
+
+
+def pushes_uncommitted() -> None:
+    """Tickets are pushed, and acknowledged, a moment before their commit."""
+    from twisted.internet import reactor
+    from twisted.internet.defer import Deferred
+    from twisted.internet.task import deferLater
+
+    from smsd.store.connection import Connection
+    from smsd.store.database import _BEGIN, _COMMIT, Database
+
+    run = Database.run
+
+    async def early(self: Any, statement: Any, **parameters: Any) -> Any:
+        if statement.name != "append_messages" or '"direction":"in"' in parameters["rows"][:2000]:
+            return await run(self, statement, **parameters)
+        answer: Deferred[Any] = Deferred()
+
+        async def body(connection: Connection) -> None:
+            await connection.fetch(_BEGIN)
+            answer.callback(await connection.fetch(statement, parameters))
+            await deferLater(reactor, 0.03)
+            await connection.fetch(_COMMIT, commits=True)
+
+        def failed(failure: Any) -> None:
+            if not answer.called:
+                answer.errback(failure)
+
+        self._shielded(statement.name, body, 2.5).addErrback(failed)
+        return await answer
+
+    Database.run = early  # type: ignore[method-assign, assignment]
+
+
+def folds_nothing() -> None:
+    """A retried SMS is stored again."""
+    from smsd.store import messages
+
+    arrived = messages.arrived
+
+    def fresh(*args: Any) -> Any:
+        row = arrived(*args)
+        row.dedupe = None
+        return row
+
+    messages.arrived = fresh
+
+
+def pushes_again_unasked() -> None:
+    """A plain phone that is back is given again all that is in doubt, at once."""
+    from smsd.gateway import resumption
+
+    resumption.due_in = lambda ticket, keeps_ledger, grace: 0.0
+
+
+def puts_nothing_back() -> None:
+    """What never reached the transport is not put back into the queue."""
+    from smsd.gateway.dispatch import Dispatch
+
+    async def forget(self: Any, pushes: Any) -> None:
+        return None
+
+    Dispatch._note_ends = forget  # type: ignore[method-assign]
+
+
+def never_gives_up() -> None:
+    """Tickets whose result never comes are left as they are."""
+    from smsd.gateway.upkeep import Upkeep
+
+    async def leave(self: Any) -> None:
+        return None
+
+    Upkeep._end_late = leave  # type: ignore[method-assign]
+
+
+#: What can be done to the gateway, by name.
+GATEWAY: dict[str, Callable[[], None]] = {
+    each.__name__: each
+    for each in (
+        acknowledges_unstored,
+        pushes_uncommitted,
+        folds_nothing,
+        pushes_again_unasked,
+        puts_nothing_back,
+        never_gives_up,
+    )
+}
+#: Ledger phones forget their ledger whenever they lose a connection.
+PHONES = ("ledgers_are_lost",)
