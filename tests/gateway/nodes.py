@@ -120,6 +120,7 @@ class Watched:
     def __init__(self, database: Any) -> None:
         self._database = database
         self.run_names: Counter[str] = Counter()
+        self.under_way = 0
         self._before: dict[str, Gate] = {}
         self._after: dict[str, Gate] = {}
         self._failing: dict[str, list[Exception]] = {}
@@ -165,6 +166,13 @@ class Watched:
 
     async def _watch(self, name: str, work: Callable[[], Awaitable[Any]]) -> Any:
         self.run_names[name] += 1
+        self.under_way += 1
+        try:
+            return await self._watched(name, work)
+        finally:
+            self.under_way -= 1
+
+    async def _watched(self, name: str, work: Callable[[], Awaitable[Any]]) -> Any:
         await self._wait(self._before.get(name))
         if self._failing.get(name):
             raise self._failing[name].pop(0)
