@@ -12,11 +12,12 @@ INSTALL := $(PIP) install -qq --config-settings editable_mode=compat --editable
 METADATA := setup.cfg pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint clean
+.PHONY: help run test faults lint clean
 
 help:
 	@echo 'make run    run the gateway on http://127.0.0.1:8080; options in ARGS="..."'
 	@echo 'make test   run all tests; some of them in ARGS="tests/domain -x"'
+	@echo 'make faults kill, starve and cut off the gateway for most of an hour, and count what was lost'
 	@echo 'make lint   check style, types and imports'
 	@echo 'make clean  remove what was installed and built, but no data (var/)'
 	@echo 'PYTHON=python3.12 in front chooses another Python for a new .venv.'
@@ -30,6 +31,9 @@ run: $(VENV)/.run
 
 test: $(VENV)/.test
 	$(VENV)/bin/python -m pytest $(ARGS)
+
+faults: $(VENV)/.test
+	PYTHONPATH=.:tests $(VENV)/bin/python -m faults --report docs/faults-result.md $(ARGS)
 
 lint: $(VENV)/.lint
 	$(VENV)/bin/ruff check

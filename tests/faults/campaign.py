@@ -6,6 +6,7 @@ What a nemesis does is in `faults.nemeses`; what is found, `faults.table` tells.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -24,7 +25,8 @@ Strike = Callable[[Field, Random], Awaitable[object]]
 class Plan:
     """One round: what strikes, in this order, and on which gateway.
 
-    ``hurry``: how many times as often chores come; ``lives``: one process lives through it.
+    ``hurry``: how many times as often chores come; ``lives``: one process lives through it;
+    ``within``: after so many seconds nothing strikes any more.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Plan:
     lives: bool = False
     over_roads: bool = False
     database_over_road: bool = False
+    within: float = math.inf
 
     @property
     def flags(self) -> list[str]:
@@ -95,7 +98,10 @@ class Campaign:
         if plan.lives:
             await asyncio.sleep(3)
             line.memory = self._field.gateway.memory(), 0
+        end = time.monotonic() + plan.within
         for name, strike in plan.strikes:
+            if time.monotonic() > end:
+                return
             line.strikes[name] += 1
             await strike(self._field, chance)
 

@@ -15,8 +15,9 @@ from faults.agents import Agents
 from faults.checker import Checker, Findings
 from faults.gateway import Gateway
 from faults.journal import Journal
+from faults.ledgers import LedgerPhone
 from faults.orgs import Org
-from faults.phones import LedgerPhone, Phone
+from faults.phones import Phone
 from faults.postgres import Postgres
 from faults.proxy import ChaosProxy
 from faults.waiting import comes_true

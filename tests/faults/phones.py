@@ -1,7 +1,7 @@
-"""Fake phones, plain and with a ledger, as strict as the contract lets a gateway expect them.
+"""Fake phones as the contract lets a gateway expect them; with a ledger they are `faults.ledgers`'.
 
 They come back by themselves with jitter, hand received SMS in again until these are acknowledged,
-and count what they give to the radio. Their memory outlives every connection.
+and write down what they give to the radio. Their memory outlives every connection.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ from websockets.exceptions import WebSocketException
 
 #: For so long a plain phone repeats what it said, since nobody tells it that it was heard.
 REMEMBERS = 30.0
-#: A ledger phone repeats a result that was not acknowledged. Seconds.
-REPEATS = 2.0
 #: Errors that only say why the connection ends: come back later.
 FAREWELLS = ("shutting_down", "flapping", "unavailable")
 
@@ -224,66 +222,3 @@ class Phone:
 
     def _result_acknowledged(self, frame: dict[str, Any]) -> None:
         self._journal.complain("result_ack to a plain phone")
-
-
-class LedgerPhone(Phone):
-    """It writes ``ref`` down before it sends, and never sends one twice."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        #: The result by ref; None: it is being sent.
-        self._ledger: dict[str, dict[str, Any] | None] = {}
-        #: Results that are to be repeated, by ticket, with the time of the last telling.
-        self._unheard: dict[int, tuple[float, dict[str, Any]]] = {}
-
-    @property
-    def waits(self) -> bool:
-        return super().waits or bool(self._unheard)
-
-    @property
-    def debts(self) -> str:
-        return f"{super().debts}, {len(self._unheard)} results"
-
-    def forget(self) -> None:
-        """What no ledger phone may do: for showing that the campaign sees it."""
-        self._ledger.clear()
-
-    async def live(self) -> None:
-        repeating = asyncio.create_task(self._insist())
-        try:
-            await super().live()
-        finally:
-            repeating.cancel()
-
-    def _take(self, frame: dict[str, Any]) -> None:
-        ref = frame["ref"]
-        if ref not in self._ledger:
-            self._ledger[ref] = None
-            self._start(self._send(frame))
-        elif (result := self._ledger[ref]) is not None:
-            self._start(self._tell(result))
-
-    async def _send(self, frame: dict[str, Any]) -> None:
-        result = {**await self._transmit(frame), "ref": frame["ref"]}
-        self._ledger[frame["ref"]] = result
-        await self._tell(result)
-
-    async def _tell(self, result: dict[str, Any]) -> None:
-        self._unheard[result["id"]] = time.monotonic(), result
-        await super()._tell(result)
-
-    def _result_acknowledged(self, frame: dict[str, Any]) -> None:
-        self._unheard.pop(frame["id"], None)
-
-    async def _repeat(self, socket: ClientConnection) -> None:
-        for _, result in list(self._unheard.values()):
-            await self._say(socket, result)
-        await super()._repeat(socket)
-
-    async def _insist(self) -> None:
-        while True:
-            await asyncio.sleep(REPEATS / 2)
-            before = time.monotonic() - REPEATS
-            for told, result in list(self._unheard.values()):
-                if told < before:
-                    await self._tell(result)

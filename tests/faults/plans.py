@@ -63,20 +63,22 @@ def on_small_disk(wanted: Wanted) -> list[Plan]:
     return [Plan("full disks", strikes, confirm_timeout=20, hurry=1, lives=True)]
 
 
-def cut(seed: str, result: Result, *, kill: int, points: int) -> list[Plan]:
-    """A little of everything that a restart is fast enough for."""
+def cut(seed: str, result: Result, *, within: float) -> list[Plan]:
+    """A little of everything from which a gateway is back soon, for about so many seconds."""
     chance = Random(seed)
     usual = [point for point in all_points() if point.needs in ("", "flap", "claim")]
-    chosen = chance.sample(usual, points)
-    strikes = [
-        *[("kill -9", kills.kill)] * kill,
-        *deaths(chosen, 1, result),
+    slower: list[tuple[str, Strike]] = [
         ("SIGTERM", kills.stop),
         ("Postgres stopped at once", database.restart_immediate),
         ("phones flap", clones.flap),
     ]
-    chance.shuffle(strikes)
-    return [Plan("the cut", strikes, confirm_timeout=4)]
+    chance.shuffle(slower)
+    deadly = [
+        strike
+        for point in chance.sample(usual, 12)
+        for strike in (("kill -9", kills.kill), *deaths([point], 1, result))
+    ]
+    return [Plan("the cut", [*deadly[:3], *slower, *deadly[3:]], confirm_timeout=4, within=within)]
 
 
 def _kills(wanted: Wanted) -> list[Plan]:

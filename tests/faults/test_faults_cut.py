@@ -25,7 +25,8 @@ pytestmark = pytest.mark.whole
 
 #: Texts a second: a part of the long run's, for a machine that does other things too.
 RATE = 150
-KILLS, POINTS = 4, 5
+#: Seconds of strikes; to set the field up, to heal and to check takes as long again at most.
+STRIKES = 18.0
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_nothing_is_lost_or_stuck_or_sent_twice_whatever_dies(home: Path) -> Non
     seed = os.environ.get("SMSD_FAULTS_SEED") or secrets.token_hex(4)
     print(f"SMSD_FAULTS_SEED={seed}")
     result = Result()
-    rounds = plans.cut(seed, result, kill=KILLS, points=POINTS)
+    rounds = plans.cut(seed, result, within=STRIKES)
     (home / "postgres").mkdir()
 
     async def run() -> None:
@@ -61,8 +62,9 @@ def test_nothing_is_lost_or_stuck_or_sent_twice_whatever_dies(home: Path) -> Non
         await Campaign(field, result, seed, print).run(rounds)
 
     asyncio.run(run())
-    assert result.faults == []
     (line,) = result.lines
-    assert len(line.restarts) >= KILLS + POINTS
+    assert line.breaches == [], line.examples
+    assert result.deaths.total() >= 1
+    assert len(line.restarts) >= 3
     assert line.counts["texts acknowledged"] > 100
     assert line.counts["tickets sent"] > 10

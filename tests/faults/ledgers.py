@@ -1,0 +1,76 @@
+"""Fake phones that keep a ledger: asked again, they answer, and never send an SMS twice."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from faults.phones import Phone
+from websockets.asyncio.client import ClientConnection
+
+#: A result that was not acknowledged is repeated so often. Seconds.
+REPEATS = 2.0
+
+
+class LedgerPhone(Phone):
+    """It writes ``ref`` down before it sends, and never sends one twice."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        #: The result by ref; None: it is being sent.
+        self._ledger: dict[str, dict[str, Any] | None] = {}
+        #: Results that are to be repeated, by ticket, with the time of the last telling.
+        self._unheard: dict[int, tuple[float, dict[str, Any]]] = {}
+
+    @property
+    def waits(self) -> bool:
+        return super().waits or bool(self._unheard)
+
+    @property
+    def debts(self) -> str:
+        return f"{super().debts}, {len(self._unheard)} results"
+
+    def forget(self) -> None:
+        """What no ledger phone may do: for showing that the campaign sees it."""
+        self._ledger.clear()
+
+    async def live(self) -> None:
+        repeating = asyncio.create_task(self._insist())
+        try:
+            await super().live()
+        finally:
+            repeating.cancel()
+
+    def _take(self, frame: dict[str, Any]) -> None:
+        ref = frame["ref"]
+        if ref not in self._ledger:
+            self._ledger[ref] = None
+            self._start(self._send(frame))
+        elif (result := self._ledger[ref]) is not None:
+            self._start(self._tell(result))
+
+    async def _send(self, frame: dict[str, Any]) -> None:
+        result = {**await self._transmit(frame), "ref": frame["ref"]}
+        self._ledger[frame["ref"]] = result
+        await self._tell(result)
+
+    async def _tell(self, result: dict[str, Any]) -> None:
+        self._unheard[result["id"]] = time.monotonic(), result
+        await super()._tell(result)
+
+    def _result_acknowledged(self, frame: dict[str, Any]) -> None:
+        self._unheard.pop(frame["id"], None)
+
+    async def _repeat(self, socket: ClientConnection) -> None:
+        for _, result in list(self._unheard.values()):
+            await self._say(socket, result)
+        await super()._repeat(socket)
+
+    async def _insist(self) -> None:
+        while True:
+            await asyncio.sleep(REPEATS / 2)
+            before = time.monotonic() - REPEATS
+            for told, result in list(self._unheard.values()):
+                if told < before:
+                    await self._tell(result)
