@@ -87,7 +87,7 @@ class Smsd(MultiService):
         self._failed = failed
         self._stack = AsyncExitStack()
         self._standing = Standing(reactor, Notices(os.environ, os.getpid()))
-        self._listeners = Listeners(reactor, wanted(settings, sockets_held(os.environ)))
+        self._listeners = Listeners(reactor, wanted(settings, sockets_held(reactor)))
         #: The list that the site looks into, so that its contents can be replaced.
         self._proxies = list(settings.proxies)
         self._reloads: list[Callable[[], None]] = []

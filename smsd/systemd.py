@@ -11,12 +11,13 @@ import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from itertools import count
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
-from twisted.python.systemd import ListenFDs
 
 #: Seconds between two signs of life where no watchdog asks for them more often, between two looks
 #: at how things are, and until a start that makes no sign has failed.
@@ -128,13 +129,18 @@ def _stop(loop: LoopingCall) -> None:
         loop.stop()
 
 
-def sockets_held(environ: Mapping[str, str]) -> tuple[str, ...]:
-    """The sockets that systemd listens on for us, as endpoints."""
-    held = ListenFDs.fromEnvironment(environ).inheritedDescriptors()
-    return tuple(
-        f"systemd:domain={_domain(descriptor)}:index={index}"
-        for index, descriptor in enumerate(held)
-    )
+def sockets_held(reactor: Any) -> tuple[str, ...]:
+    """The sockets that systemd listens on for us, as endpoints.
+
+    Twisted has read the variables that tell of them, and has removed them, by the time that
+    anybody could look; so its endpoint is asked, until there is no such socket.
+    """
+    held: list[str] = []
+    with suppress(IndexError):
+        for index in count():
+            endpoint: Any = serverFromString(reactor, f"systemd:domain=INET:index={index}")
+            held.append(f"systemd:domain={_domain(endpoint.fileno)}:index={index}")
+    return tuple(held)
 
 
 def _domain(descriptor: int) -> str:
