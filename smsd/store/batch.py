@@ -175,6 +175,8 @@ class Batch(Generic[E, A]):
             self._begin_to_doubt(waiters)
         try:
             return await certainty.patience.insist(recall, late=OFTEN)
+        except Unavailable:  # the gateway ends; a lock must not part what nobody knows of
+            raise away() from None
         finally:
             self._in_doubt = False
 

@@ -202,14 +202,21 @@ def test_what_is_put_from_inside_an_answer_in_doubt_is_sent_away(table, lane):
     assert table.written == [["a"]]
 
 
-def test_a_gateway_that_ends_asks_no_longer_and_is_drained(table, lane):
-    (truth,) = in_doubt(table, lane, "a")
+@pytest.mark.parametrize("why", [Unavailable(), Contended(), Unanswered()])
+def test_a_gateway_that_ends_asks_no_longer_stores_nothing_again_and_is_drained(table, lane, why):
+    lane.put("first", org_id="acme")
+    both = [lane.put("a", org_id="acme"), lane.put("b", org_id="beta")]
+    table.commit()
+    table.lose()
+    table.cannot_say(why)
+    doubts = [outcome(answer) for answer in both]
     drained = Deferred.fromCoroutine(lane.drained())
     table.over = True
     assert not drained.called
-    table.cannot_say()
-    assert outcome(truth) == []
+    table.cannot_say(why)
+    assert [outcome(doubt.truth) for doubt in doubts] == [[], []]
     assert drained.called
+    assert table.written == [["first"], ["a", "b"]]
 
 
 def test_a_bug_in_the_look_up_leaves_nobody_waiting(table, lane, logged_failures):
