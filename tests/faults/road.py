@@ -17,10 +17,9 @@ from typing import Any, Literal
 Way = Literal["up", "down"]
 WAYS: tuple[Way, ...] = ("up", "down")
 
-#: Bytes that are read at once, and how many such chunks a lane holds.
-CHUNK, HELD = 1 << 14, 8
-#: A narrow road takes its bytes in so many portions a second.
-PORTIONS = 20
+#: Bytes that are read at once, how many such chunks a lane holds, and in how many portions a
+#: second a narrow road takes its bytes.
+CHUNK, HELD, PORTIONS = 1 << 14, 8, 20
 
 
 def reset(leg: socket.socket) -> None:
