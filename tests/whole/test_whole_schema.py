@@ -2,36 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from daemon import bare_environment, new_home
+from daemon import new_home
+from document_calls import hold_to_document
 from visitors import Org
 
 pytestmark = pytest.mark.whole
-
-HONEST = Path(__file__).with_name("honest_callers.py")
-#: Every check is made of every call; only which status may answer what is said more exactly.
-#: What is bad and over 1 MiB is told 413 before anybody reads it. A call that is not a WebSocket
-#: handshake (schemathesis makes no others) is told 426 at /websocket, whatever it asks.
-CONFIG = """
-hooks = "{hooks}"
-
-[checks]
-negative_data_rejection.expected-statuses = ["400", "401", "404", "405", "413", "415", "422", "429"]
-
-[parameters]
-"path.org_id" = "{org_id}"
-"path.secret_key" = "{secret}"
-
-[[operations]]
-include-path = "/websocket"
-checks.positive_data_acceptance.expected-statuses = ["401", "426"]
-checks.negative_data_rejection.expected-statuses = ["400", "401", "422", "426"]
-"""
 
 
 @pytest.fixture
@@ -40,30 +19,5 @@ def home() -> Iterator[Path]:
         yield home
 
 
-def shortened(text: str) -> str:
-    """What it found, without the megabytes that it found it with."""
-    return "\n".join(line[:400] for line in text.splitlines())
-
-
 def test_schemathesis_finds_nothing(org: Org, home: Path) -> None:
-    for _ in range(3):
-        org.store(org.sms())
-        org.send()
-    config = home / "schemathesis.toml"
-    config.write_text(CONFIG.format(hooks=HONEST, org_id=org.id, secret=org.secret))
-    program = str(Path(sys.executable).parent / "schemathesis")
-    run = subprocess.run(
-        [
-            *(program, "--no-color", "--config-file", str(config)),
-            *("run", f"{org.url}/openapi.json", "--header", f"X-Secret-Key: {org.secret}"),
-            *("--checks", "all", "--max-examples", "12", "--request-timeout", "30"),
-        ],
-        cwd=home,
-        env=bare_environment(HONEST_ORG=org.id, HONEST_SECRET=org.secret),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, shortened(run.stdout + run.stderr)
-    assert "Tested: " in run.stdout
-    assert len(org.read()) > 6  # good calls were among them
+    assert hold_to_document(org, home, examples=12) > 500
