@@ -47,7 +47,9 @@ class Reload:
         self._take(settings := replace(self._settings, **news))
         self._settings = settings
         said = [f"{row.name} is now {row.shown(news[row.name])}" for row in live]
-        self._log.info("read the settings again: {what}", what=", ".join(said) or "nothing is new")
+        self._log.info(
+            "read the settings again: {what}", what=", ".join(said) or "nothing to take over"
+        )
         self._tell_waiting([row.name for row in changed if not row.told.live])
 
     def _differ(self, row: Row, read: Settings) -> bool:
