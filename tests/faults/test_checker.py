@@ -1,0 +1,218 @@
+"""The campaign's checker on a database in which something is wrong: each count turns red alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import psycopg2
+import pytest
+from faults.checker import Checker, Findings
+from faults.journal import OK, UNKNOWN, Journal
+from faults.table import COUNTS
+
+ORG = "org-0"
+_TICKET = """
+    INSERT INTO messages (org_id, id, status, direction, address, address_key, body, sim_key, ref,
+        attempts, session_id, handed_at, sent_at, error, ledger)
+    VALUES (%(org)s, %(id)s, %(status)s, 'out', '', '', %(words)s, '*', 'ref', 1,
+        gen_random_uuid(), now(), CASE WHEN %(status)s = 'sent' THEN now() END,
+        CASE WHEN %(status)s = 'failed' THEN 'unconfirmed' END, %(ledger)s)
+"""
+_SMS = """
+    INSERT INTO messages (org_id, id, status, direction, address, address_key, body)
+    VALUES (%(org)s, %(id)s, 'received', 'in', '', '', %(words)s)
+"""
+
+
+class Scene:
+    """What the outside world saw, and what is stored."""
+
+    def __init__(self, connection: Any) -> None:
+        self.journal = Journal()
+        self._connection = connection
+        self._id = 0
+
+    def row(self, words: str, sql: str = _SMS, **more: object) -> int:
+        self._id += 1
+        values = {"org": ORG, "id": self._id, "words": words, "ledger": False, **more}
+        with self._connection.cursor() as cursor:
+            cursor.execute(sql, values)
+        return self._id
+
+    def ticket(self, words: str, status: str = "sent", ledger: bool = False) -> int:
+        """A ticket that is stored and acknowledged."""
+        id_ = self.row(words, _TICKET, status=status, ledger=ledger)
+        self.journal.hand_in("send", ORG, [words], keyed=False)
+        self.journal.acknowledge(words, id_)
+        return id_
+
+    def sent(self, words: str, *phones: str, ledger: bool = False) -> int:
+        """A ticket that these phones were given, sent and confirmed."""
+        id_ = self.ticket(words, ledger=ledger)
+        for phone in phones:
+            self.journal.push(ORG, id_, words, phone)
+            self.journal.radio(words, phone)
+        self.journal.now.confirmed.add(words)
+        return id_
+
+    def sms(self, words: str, *, keyed: bool = True, acknowledged: bool = True) -> None:
+        """An SMS that was handed in."""
+        self.journal.hand_in("webhook", ORG, [words], keyed)
+        if acknowledged:
+            self.journal.acknowledge(words)
+
+    def red(self) -> set[str]:
+        """The counts that must be 0 and are not."""
+        return {name for name, zero in COUNTS.items() if zero and self.found().counts[name]}
+
+    def found(self) -> Findings:
+        return Checker(self._connection).check(self.journal.now, "{}")
+
+
+@pytest.fixture
+def scene(conninfo: str) -> Iterator[Scene]:
+    connection = psycopg2.connect(conninfo)
+    connection.autocommit = True
+    yield Scene(connection)
+    connection.close()
+
+
+def test_nothing_is_red_where_all_is_well(scene: Scene) -> None:
+    scene.sent("t1", "plain")
+    scene.sent("t2", "ledger-a", ledger=True)
+    scene.sms("s1")
+    scene.row("s1")
+    scene.sms("s2", acknowledged=False)
+    scene.journal.end("webhook", OK, 0.0)
+    scene.journal.end("webhook", UNKNOWN, 0.0)
+    assert scene.red() == set()
+    counts = scene.found().counts
+    assert (counts["texts attempted"], counts["texts acknowledged"]) == (4, 3)
+    assert (counts["calls acknowledged"], counts["calls unknown"]) == (1, 1)
+
+
+def test_the_same_push_twice_to_a_ledger_phone_is_only_counted(scene: Scene) -> None:
+    id_ = scene.sent("t1", "ledger-a", ledger=True)
+    scene.journal.push(ORG, id_, "t1", "ledger-a")
+    assert scene.red() == set()
+    assert scene.found().counts["pushed again, same id"] == 1
+
+
+def lost_sms(scene: Scene) -> None:
+    scene.sms("s1")
+
+
+def lost_ticket(scene: Scene) -> None:
+    scene.journal.hand_in("send", ORG, ["t1"], keyed=False)
+    scene.journal.acknowledge("t1", 77)
+
+
+def another_text_under_the_id(scene: Scene) -> None:
+    id_ = scene.sent("t1", "plain")
+    scene.sms("t2")
+    scene.row("t2")
+    scene.journal.acknowledge("t2", id_)
+
+
+def sms_stored_twice(scene: Scene) -> None:
+    scene.sms("s1")
+    scene.row("s1")
+    scene.row("s1")
+
+
+def unknown_ticket_stored_twice(scene: Scene) -> None:
+    scene.journal.hand_in("send", ORG, ["t1"], keyed=False)
+    for _ in range(2):
+        scene.row("t1", _TICKET, status="failed")
+
+
+def left_queued(scene: Scene) -> None:
+    scene.ticket("t1", status="queued")
+
+
+def left_sending(scene: Scene) -> None:
+    scene.ticket("t1", status="sending")
+
+
+def pushed_and_never_stored(scene: Scene) -> None:
+    scene.journal.push(ORG, 77, "t1", "plain")
+
+
+def seen_before_its_commit(scene: Scene) -> None:
+    scene.journal.now.premature += 1
+
+
+def pushed_under_two_ids(scene: Scene) -> None:
+    for phone in ("plain", "another"):
+        scene.journal.hand_in("send", ORG, ["t1"], keyed=False)
+        scene.journal.push(ORG, scene.row("t1", _TICKET, status="failed"), "t1", phone)
+
+
+def twice_by_a_ledger_phone(scene: Scene) -> None:
+    scene.sent("t1", "ledger-a", "ledger-a", ledger=True)
+
+
+def twice_by_a_plain_phone(scene: Scene) -> None:
+    scene.sent("t1", "plain", "plain")
+
+
+def by_two_phones(scene: Scene) -> None:
+    scene.sent("t1", "ledger-a", "plain")
+
+
+def sent_though_nobody_said_so(scene: Scene) -> None:
+    scene.ticket("t1")
+
+
+def a_ledger_phone_unheard(scene: Scene) -> None:
+    id_ = scene.ticket("t1", status="failed", ledger=True)
+    scene.journal.push(ORG, id_, "t1", "ledger-a")
+    scene.journal.radio("t1", "ledger-a")
+    scene.journal.now.confirmed.add("t1")
+
+
+def a_call_refused(scene: Scene) -> None:
+    scene.journal.end("send", "refused", 0.0)
+
+
+def a_wrong_answer(scene: Scene) -> None:
+    scene.journal.complain("HTTP 500")
+
+
+RED: list[tuple[Callable[[Scene], None], set[str]]] = [
+    (lost_sms, {"lost"}),
+    (lost_ticket, {"lost"}),
+    (another_text_under_the_id, {"lost"}),
+    (sms_stored_twice, {"stored twice"}),
+    (unknown_ticket_stored_twice, {"stored twice"}),
+    (left_queued, {"stuck"}),
+    (left_sending, {"stuck"}),
+    (pushed_and_never_stored, {"pushed before commit"}),
+    (seen_before_its_commit, {"pushed before commit"}),
+    (pushed_under_two_ids, {"pushed under two ids", "stored twice"}),
+    (twice_by_a_ledger_phone, {"sent twice by a ledger phone"}),
+    (twice_by_a_plain_phone, {"sent twice by a plain phone"}),
+    (by_two_phones, {"sent by two phones"}),
+    (sent_though_nobody_said_so, {"told as sent, and never was"}),
+    (a_ledger_phone_unheard, {"a ledger phone's word lost"}),
+    (a_call_refused, {"calls refused"}),
+    (a_wrong_answer, {"wrong answers"}),
+]
+
+
+@pytest.mark.parametrize(("wrong", "red"), RED, ids=[wrong.__name__ for wrong, _ in RED])
+def test_what_is_wrong_turns_its_count_red(
+    scene: Scene, wrong: Callable[[Scene], None], red: set[str]
+) -> None:
+    wrong(scene)
+    assert scene.red() == red
+
+
+def test_what_was_there_before_the_round_is_not_looked_at(scene: Scene) -> None:
+    scene.row("s0")
+    scene.row("s0")
+    scene.sms("s1")
+    scene.row("s1")
+    found = Checker(scene._connection).check(scene.journal.now, f'{{"{ORG}": 2}}')
+    assert not any(found.counts[name] for name, zero in COUNTS.items() if zero)
