@@ -84,9 +84,11 @@ class Child(ProcessProtocol):
         self._signal(signal.SIGQUIT)
 
     def _signal(self, number: int) -> None:
+        """A process that somebody has stopped hears of it only when it goes on."""
         try:
             if self.transport is not None:
                 self.transport.signalProcess(number)
+                self.transport.signalProcess(signal.SIGCONT)
         except ProcessExitedAlready:
             pass
 

@@ -202,6 +202,16 @@ async def test_a_server_that_cannot_stop_in_order_is_stopped_at_once(home):
         assert ask(conninfo, "SELECT 1") == 1
 
 
+@pytest_twisted.ensureDeferred
+async def test_a_server_that_somebody_has_stopped_goes_on_to_its_end(home):
+    server = PrivatePostgres(the_reactor(), await filled(home), options=HASTY)
+    conninfo = await server.start()
+    os.kill(server_pid(conninfo), signal.SIGSTOP)
+    in_order = logged("database system is shut down")
+    await server.stop()
+    assert in_order.called
+
+
 def test_pauses_grow_to_an_end_until_a_server_was_well_for_a_while():
     backoff = Backoff()
     pauses = [backoff.pause() for _ in range(12)]
