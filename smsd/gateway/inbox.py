@@ -47,9 +47,8 @@ class Inbox:
         """
         rows = [messages.arrived(who.org_id, one, _reported(one, visit)) for one in sms]
         if isinstance(who, Newcomer):
-            number_rows(rows)
             _, claimed = await self._doorman.claim(
-                who, first=(lambda tx: messages.append(tx, rows)) if rows else None
+                who, first=(lambda tx: messages.append(tx, numbered([rows]))) if rows else None
             )
             if claimed:
                 return len(rows)
@@ -79,21 +78,21 @@ class Inbox:
         return bool(known[0])
 
     async def _write(self, entries: Sequence[list[NewMessage]]) -> list[bool]:
-        rows = [row for entry in entries for row in entry]
-        number_rows(rows)
-        return _safe(entries, await messages.append(self._database, rows))
+        return _safe(entries, await messages.append(self._database, numbered(entries)))
 
     async def _recall(
         self, entries: Sequence[list[NewMessage]], batch_id: str
     ) -> list[bool] | None:
-        ids = await messages.appended(self._database, batch_id)
+        ids = await messages.appended(self._database, numbered(entries), batch_id)
         return None if ids is None else _safe(entries, ids)
 
 
-def number_rows(rows: Sequence[NewMessage]) -> None:
-    """Give each row its place in the statement."""
+def numbered(entries: Sequence[list[NewMessage]]) -> list[NewMessage]:
+    """All their rows, each of which knows its place in the statement."""
+    rows = [row for entry in entries for row in entry]
     for at, row in enumerate(rows):
         row.ord = at
+    return rows
 
 
 def _safe(entries: Sequence[list[NewMessage]], ids: dict[int, int]) -> list[bool]:

@@ -17,7 +17,7 @@ from smsd.domain.query import MessageQuery
 from smsd.domain.records import Draft, Ticket, Wish, new_ref
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller
-from smsd.gateway.inbox import ROW, number_rows
+from smsd.gateway.inbox import ROW, numbered
 from smsd.gateway.patience import Patience
 from smsd.gateway.promises import Offer
 from smsd.gateway.roster import Roster
@@ -121,12 +121,10 @@ class Outbox:
             await self._hand_over(ids, rows, offers)
 
     async def _write(self, entries: Sequence[list[NewMessage]]) -> list[Ids]:
-        rows = [row for entry in entries for row in entry]
-        number_rows(rows)
-        return _ids(entries, await messages.append(self._database, rows))
+        return _ids(entries, await messages.append(self._database, numbered(entries)))
 
     async def _recall(self, entries: Sequence[list[NewMessage]], batch_id: str) -> list[Ids] | None:
-        ids = await messages.appended(self._database, batch_id)
+        ids = await messages.appended(self._database, numbered(entries), batch_id)
         return None if ids is None else _ids(entries, ids)
 
 

@@ -7,6 +7,7 @@ daemon than one parameter a value.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -98,7 +99,7 @@ def arrived(org_id: str, sms: Inbound, number: str | None = None) -> NewMessage:
 
 
 async def append(where: Database | Transaction, rows: Sequence[NewMessage]) -> dict[int, int]:
-    """Store rows (each with its ``ord``); the ids given out, by ``ord``.
+    """Store rows (each with its place as its ``ord``); the ids given out, by ``ord``.
 
     A row that is missing from the answer belongs to an org that does not exist. After
     `Unanswered` see `appended`.
@@ -106,10 +107,16 @@ async def append(where: Database | Transaction, rows: Sequence[NewMessage]) -> d
     return dict(await batches.write(where, _APPEND, rows=jsoned(rows)))
 
 
-async def appended(database: Database, batch_id: str) -> dict[int, int] | None:
-    """What ``append`` gave out whose answer was lost; None: it stored nothing and never will."""
-    pairs = await batches.look_up(database, batch_id)
-    return None if pairs is None else dict(pairs)
+async def appended(
+    database: Database, rows: Sequence[NewMessage], batch_id: str
+) -> dict[int, int] | None:
+    """What ``append`` gave out for these rows, whose answer was lost; None: it stored nothing
+    and never will."""
+    firsts = await batches.look_up(database, batch_id)
+    if firsts is None:
+        return None
+    following = {rows[ord_].org_id: count(id_) for ord_, id_ in firsts}
+    return {row.ord: next(following[row.org_id]) for row in rows if row.org_id in following}
 
 
 class Told(NamedTuple):

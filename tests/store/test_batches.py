@@ -84,25 +84,29 @@ async def until_somebody_waits_for_a_lock(database):
 async def test_what_was_stored_is_found_with_its_ids(database, relay, distant):
     await append(database, sms(), sms())
     relay.lose(Loss(APPEND))
-    batch_id = await lost(append(distant, sms("nobody"), sms(body="a"), sms(body="b")))
+    orgs = ["warm", "nobody", "acme", "warm", "acme", "nobody", "acme"]
+    rows = [sms(org_id, body=f"row {at}") for at, org_id in enumerate(orgs)]
+    batch_id = await lost(append(distant, *rows))
     for _ in range(2):
-        assert await known(messages.appended, database, batch_id) == {1: 3, 2: 4}
-    assert (await stored(database))[2:] == [(3, "a"), (4, "b")]
+        ids = await known(messages.appended, database, rows, batch_id)
+        assert ids == {0: 2, 2: 3, 3: 3, 4: 4, 6: 5}
+    found = await ask(database, "SELECT org_id, id, body FROM messages WHERE body LIKE 'row %%'")
+    assert set(found) == {(orgs[at], id_, f"row {at}") for at, id_ in ids.items()}
 
 
 @pytest_twisted.ensureDeferred
 async def test_so_is_what_was_stored_and_not_answered_in_time(database, relay, hasty):
     relay.lose(Silence(APPEND))
-    batch_id = await lost(append(hasty, sms(body="a")))
-    assert await known(messages.appended, database, batch_id) == {0: 1}
+    batch_id = await lost(append(hasty, *(rows := [sms(body="a")])))
+    assert await known(messages.appended, database, rows, batch_id) == {0: 1}
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_statement_that_comes_after_its_fence_stores_nothing(database, relay, distant):
     delay = relay.lose(Delay(APPEND))
-    batch_id = await lost(append(distant, sms(), sms()))
+    batch_id = await lost(append(distant, *(rows := [sms(), sms()])))
     for _ in range(2):
-        assert await known(messages.appended, database, batch_id) is None
+        assert await known(messages.appended, database, rows, batch_id) is None
     assert b"batches_pkey" in await delay.arrive()
     assert await stored(database) == []
 
@@ -116,7 +120,7 @@ async def test_one_that_waits_for_a_lock_while_it_is_fenced_off_stores_nothing(d
         await ask(tx, "SELECT FROM org_counters WHERE org_id = 'acme' FOR UPDATE")
         late = Deferred.fromCoroutine(pool.run(messages._APPEND, rows=ROWS, batch_id=SESSION))
         await until_somebody_waits_for_a_lock(database)
-        assert await known(messages.appended, pool, SESSION) is None
+        assert await known(batches.look_up, pool, SESSION) is None
         return [late]
 
     (late,) = await database.transaction("hold", hold_the_counter)
@@ -142,7 +146,7 @@ async def test_the_end_of_one_that_still_runs_is_waited_for(database, conninfo, 
 
     async def slow(tx):
         await tx.run(messages._APPEND, rows=ROWS, batch_id=SESSION)
-        found = Deferred.fromCoroutine(known(messages.appended, pool, SESSION))
+        found = Deferred.fromCoroutine(known(batches.look_up, pool, SESSION))
         await until_somebody_waits_for_a_lock(tx)
         assert not found.called
         told.append(found)
@@ -154,7 +158,7 @@ async def test_the_end_of_one_that_still_runs_is_waited_for(database, conninfo, 
         await database.transaction("slow", slow)
     except ZeroDivisionError:
         assert not commits
-    assert await told[0] == ({0: 1} if commits else None)
+    assert await told[0] == ([[0, 1]] if commits else None)
     assert len(await stored(database)) == int(commits)
     await pool.close()
 
@@ -167,10 +171,10 @@ async def test_one_that_runs_for_long_is_asked_for_again(database, conninfo):
     async def slow(tx):
         await tx.run(messages._APPEND, rows=ROWS, batch_id=SESSION)
         with pytest.raises(Contended):
-            await messages.appended(pool, SESSION)
+            await batches.look_up(pool, SESSION)
 
     await database.transaction("slow", slow)
-    assert await known(messages.appended, pool, SESSION) == {0: 1}
+    assert await known(batches.look_up, pool, SESSION) == [[0, 1]]
     await pool.close()
 
 

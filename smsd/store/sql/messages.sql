@@ -1,7 +1,8 @@
 -- append_messages (prepared) --
 -- Store messages of many orgs at once. Ids are handed out under each org's counter lock, taken in
 -- org order, so that ids appear in commit order and two nodes cannot deadlock. A message whose
--- dedupe key is stored already is skipped and counts as stored. The batch notes (ord, id) of each.
+-- dedupe key is stored already is skipped and counts as stored. The batch notes (ord, id) of each
+-- org's first message, which the org's others follow.
 WITH given AS MATERIALIZED (
     SELECT *
     FROM json_to_recordset(%(rows)s::json) AS g (
@@ -23,8 +24,13 @@ WITH given AS MATERIALIZED (
 ), counted AS (
     UPDATE org_counters AS c
     SET last_id = n.last_id
-    FROM (SELECT org_id, max(id) AS last_id FROM numbered GROUP BY org_id) AS n
+    FROM (
+        SELECT org_id, max(id) AS last_id, min(ord) AS ord, min(id) AS id
+        FROM numbered
+        GROUP BY org_id
+    ) AS n
     WHERE c.org_id = n.org_id
+    RETURNING n.ord, n.id
 ), stored AS (
     INSERT INTO messages (
         org_id, id, status, direction, address, address_key, body,
@@ -52,7 +58,7 @@ WITH given AS MATERIALIZED (
     ON CONFLICT (org_id, dedupe) WHERE dedupe IS NOT NULL DO NOTHING
 ), noted AS (
     INSERT INTO batches (batch_id, ids)
-    SELECT %(batch_id)s::uuid, array_agg(ARRAY[ord, id]) FROM numbered
+    SELECT %(batch_id)s::uuid, array_agg(ARRAY[ord, id]) FROM counted
     HAVING count(*) > 0
 )
 SELECT ord, id FROM numbered
