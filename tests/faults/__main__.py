@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import logging
 import secrets
 import shutil
 import sys
@@ -71,17 +72,27 @@ def say(text: str) -> None:
     print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
 
+def _command(asked: argparse.Namespace) -> str:
+    """What makes the same schedule again."""
+    flags = [f"--seed {asked.seed}", f"--kills {asked.kills}", f"--times {asked.times}"]
+    flags += [f"--rate {asked.rate:g}"]
+    flags += [f"--only {asked.only}"] if asked.only != ",".join(plans.PARTS) else []
+    flags += [f"--sabotage {asked.sabotage}"] if asked.sabotage else []
+    return f'make faults ARGS="{" ".join(flags)}"'
+
+
 def main() -> int:
     asked = options()
     if unknown := set(asked.only.split(",")) - set(plans.PARTS):
         print(f"--only takes {', '.join(plans.PARTS)}; not {', '.join(sorted(unknown))}")
         return 2
+    # asyncio warns of phones that speak into a torn connection, which is what they are for.
+    logging.getLogger("asyncio").setLevel(logging.ERROR)
     say(f"seed {asked.seed}")
     home = Path(tempfile.mkdtemp(prefix="smsd-faults-", dir=asked.home))
     home.chmod(0o711)
     result, version = asyncio.run(run(asked, home))
-    command = ["make faults", f'ARGS="{" ".join(["--seed", asked.seed, *sys.argv[1:]])}"']
-    page = markdown(result, described(version, command))
+    page = markdown(result, described(version, _command(asked)))
     print(page)
     if asked.report:
         asked.report.write_text(page)

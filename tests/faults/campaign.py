@@ -16,7 +16,7 @@ from random import Random
 from faults.failpoints import FailPoint
 from faults.field import Field
 from faults.nemeses import kills
-from faults.table import Line, Result, told
+from faults.table import OVER_SPOILT_ROADS, UNDER_RESEND, Line, Result, told
 
 Strike = Callable[[Field, Random], Awaitable[object]]
 
@@ -33,20 +33,29 @@ class Plan:
     strikes: Sequence[tuple[str, Strike]]
     resend: bool = False
     confirm_timeout: float = 8.0
+    grace: float = 1.0
     hurry: float = 5.0
     lives: bool = False
     over_roads: bool = False
     database_over_road: bool = False
+    forbidden: tuple[str, ...] = ()
     within: float = math.inf
 
     @property
     def flags(self) -> list[str]:
         """The gateway's settings: the end of a doubtful ticket comes soon."""
         return [
-            "--resume-grace=1",
+            f"--resume-grace={self.grace}",
             f"--confirm-timeout={self.confirm_timeout}",
             f"--unconfirmed={'resend' if self.resend else 'fail'}",
         ]
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """What the contract allows on such a gateway, or over such roads."""
+        return (UNDER_RESEND if self.resend else ()) + (
+            OVER_SPOILT_ROADS if self.over_roads else ()
+        )
 
 
 class Campaign:
@@ -73,7 +82,7 @@ class Campaign:
         field, began = self._field, time.monotonic()
         floors = await field.floors()
         field.journal.begin()
-        line = Line(plan.name, Counter(), plan.resend)
+        line = Line(plan.name, Counter(), plan.allowed, plan.forbidden)
         await self._prepare(plan)
         await self._strike(plan, line)
         await field.heal()

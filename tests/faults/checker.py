@@ -144,7 +144,7 @@ def _tickets(seen: Round, rows: list[Row], found: Findings) -> None:
 
 
 def _given_up(row: Row, phones: list[str], confirmed: bool, found: Findings) -> None:
-    found.counts["given up, sent" if phones else "given up, not sent"] += 1
+    found.note("given up, sent" if phones else "given up, not sent", row)
     if confirmed and row.ledger and any(name.startswith("ledger") for name in phones):
         found.note("a ledger phone's word lost", row)
 

@@ -93,7 +93,8 @@ class Journal:
     def end(self, way: str, outcome: str, began: float) -> None:
         """A call has ended."""
         self.now.calls[way, outcome] += 1
-        self.now.slowest = max(self.now.slowest, time.monotonic() - began)
+        if way != "socket":  # there an SMS waits for its phone's return, too
+            self.now.slowest = max(self.now.slowest, time.monotonic() - began)
         if outcome == OK and self._down_since is not None and began > self._down_since:
             if self._timed:
                 self.now.restarts.append(time.monotonic() - self._down_since)

@@ -7,7 +7,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from smsd import __version__
@@ -15,10 +15,10 @@ from smsd import __version__
 ROOT = Path(__file__).parents[2]
 
 
-def described(postgres: str, command: Sequence[str]) -> Iterator[tuple[str, str]]:
+def described(postgres: str, command: str) -> Iterator[tuple[str, str]]:
     """A line for each thing that a reader would ask after."""
     yield "date", time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
-    yield "command", f"`{' '.join(command)}`"
+    yield "command", f"`{command}`"
     yield "smsd", f"{__version__}, commit {_commit()}"
     yield "processor", f"{_processor()}, {os.cpu_count()} cores"
     yield "memory", f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB"

@@ -10,7 +10,7 @@ from faults.campaign import Plan, Strike, deaths
 from faults.failpoints import FailPoint, all_points
 from faults.nemeses import clones, database, kills, roads
 from faults.network import TROUBLES
-from faults.table import Result
+from faults.table import WHERE_NOBODY_DIES, Result
 
 #: What `--only` takes.
 PARTS = ("kills", "stops", "failpoints", "database", "disk", "network", "clones")
@@ -46,7 +46,7 @@ def on_disk(wanted: Wanted, result: Result) -> list[Plan]:
     """The rounds on a durable Postgres."""
     made = {
         "kills": lambda: _kills(wanted),
-        "stops": lambda: [Plan("orderly stops", [("SIGTERM", kills.stop)] * 10)],
+        "stops": lambda: [_stops()],
         "failpoints": lambda: _failpoints(wanted, result),
         "database": lambda: [_database(wanted)],
         "network": lambda: _network(wanted),
@@ -90,6 +90,10 @@ def _kills(wanted: Wanted) -> list[Plan]:
         name = f"kills {at}{', resend' if resend else ''}"
         plans.append(Plan(name, strikes, resend=resend))
     return plans
+
+
+def _stops() -> Plan:
+    return Plan("orderly stops", [("SIGTERM", kills.stop)] * 10, forbidden=WHERE_NOBODY_DIES)
 
 
 def _failpoints(wanted: Wanted, result: Result) -> list[Plan]:
@@ -144,4 +148,11 @@ def _network(wanted: Wanted) -> list[Plan]:
 
 def _clones() -> Plan:
     strikes = [("the same phone twice", clones.clone), ("phones flap", clones.flap)] * 10
-    return Plan("the same phone twice", strikes, confirm_timeout=20, hurry=1, lives=True)
+    return Plan(
+        "the same phone twice",
+        strikes,
+        confirm_timeout=20,
+        hurry=1,
+        lives=True,
+        forbidden=WHERE_NOBODY_DIES,
+    )
