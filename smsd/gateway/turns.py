@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from smsd.domain.errors import TooMany
+from smsd.domain.errors import TooMany, Unavailable
 
 T = TypeVar("T")
 
@@ -41,6 +41,12 @@ class Turns(Generic[T]):
             work, answer = waiting.popleft()
             try:
                 outcome: Any = await work()
+            except Unavailable as problem:
+                # Those behind have waited as long for the same database.
+                answers = [answer, *(behind for _, behind in waiting)]
+                waiting.clear()
+                for refused in answers:
+                    refused.errback(problem)
             except Exception as error:
                 answer.errback(error)
             else:
