@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from callers import Flow, seconds_to_service
+from callers import seconds_to_service
 from daemon import Daemon, new_home
 from faults.postgres import Postgres
 from faults.pulse import Pulse
+from traffic import Flow
 from visitors import Org
 
 pytestmark = pytest.mark.whole

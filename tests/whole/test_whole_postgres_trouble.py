@@ -5,6 +5,8 @@ One Postgres and one gateway for all; figures are printed (``-s``) and in the re
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -13,7 +15,7 @@ from dataclasses import dataclass
 import pytest
 from callers import CALLS, WRITES, Caller, Witness, seconds_to_service
 from canaries import canaries
-from daemon import Daemon, new_home
+from daemon import Daemon, bare_environment, new_home
 from faults.postgres import Postgres
 from faults.pulse import Pulse
 from visitors import Org
@@ -108,6 +110,31 @@ def told_of_database(gateway: Daemon, since: int) -> tuple[str, ...]:
     """The log's lines about it, up to the first semicolon."""
     lines = [event["msg"] for event in gateway.events()[since:]]
     return tuple(line.split(";")[0] for line in lines if line.startswith("the database"))
+
+
+def test_a_database_that_may_forget_is_told_of_loudly_at_each_start_and_by_smsd_check(
+    patient: Postgres,
+) -> None:
+    patient.ask("ALTER SYSTEM SET full_page_writes = off")
+    patient.ask("SELECT pg_reload_conf()")
+    told = "full_page_writes is off in this database: data can be ruined when the machine fails"
+    try:
+        with new_home() as home:
+            with Daemon(home, "--database", patient.conninfo) as daemon:
+                warnings = [event["msg"] for event in daemon.events() if event["level"] == "warn"]
+            checked = subprocess.run(
+                [sys.executable, "-m", "smsd", "check", "--database", patient.conninfo],
+                env=bare_environment(),
+                cwd=home,
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+    finally:
+        patient.ask("ALTER SYSTEM RESET full_page_writes")
+    assert [warning for warning in warnings if warning.startswith(told)] == warnings
+    assert len(warnings) == 1
+    assert told in checked.stdout
 
 
 def tell(what: str, figures: dict[str, float], record: Record) -> None:
