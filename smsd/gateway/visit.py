@@ -64,7 +64,12 @@ class Push:
 
 @dataclass(eq=False)
 class Visit:
-    """A phone on line. ``order`` is by time of connection; ``clock`` in seconds since 1970."""
+    """A phone on line. ``order`` is by time of connection.
+
+    What is waited for goes by the ``clock``, in seconds. What is written down goes by the time of
+    day, in seconds since 1970, which may jump by years while a phone is on line; where none is
+    given the clock shows it.
+    """
 
     org_id: str
     session_id: str
@@ -72,6 +77,7 @@ class Visit:
     phone: Phone
     limits: Limits
     clock: Callable[[], float]
+    time_of_day: Callable[[], float] | None = None
     order: int = 0
     sims: tuple[Sim, ...] = ()
     on_line: bool = False
@@ -246,9 +252,16 @@ class Visit:
             ticket_id,
             self.session_id,
             self.phone_id,
-            _ms(pushed_at),
-            _ms(received_at),
+            self._written(pushed_at),
+            self._written(received_at),
         )
+
+    def _written(self, moment: float | None) -> int | None:
+        """A moment of the clock by the time of day, as that is known now. Milliseconds."""
+        if moment is None:
+            return None
+        ahead = 0.0 if self.time_of_day is None else self.time_of_day() - self.clock()
+        return int((moment + ahead) * 1000)
 
     def is_same_phone(self, other: Visit) -> bool:
         """Whether another visit of the org is of this phone (contract section 3, resuming)."""
@@ -261,7 +274,3 @@ class Visit:
         return [
             self.pushed(id_, push.pushed_at, push.received_at) for id_, push in self._open.items()
         ]
-
-
-def _ms(seconds: float | None) -> int | None:
-    return None if seconds is None else int(seconds * 1000)
