@@ -394,4 +394,4 @@ async def test_batches_that_nobody_asks_for_any_more_are_forgotten(node, org, da
     await node.send()
     await sql(database, "UPDATE batches SET at = at - interval '2 hours'")
     await node.upkeep._prune()
-    assert await sql(database, "SELECT FROM batches") == []
+    assert await sql(database, "SELECT count(*) FROM batches") == [(0,)]
