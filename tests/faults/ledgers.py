@@ -6,8 +6,7 @@ import asyncio
 import time
 from typing import Any
 
-from faults.phones import Phone
-from websockets.asyncio.client import ClientConnection
+from faults.phones import Phone, Talk
 
 #: A result that was not acknowledged is repeated so often. Seconds.
 REPEATS = 2.0
@@ -62,10 +61,10 @@ class LedgerPhone(Phone):
     def _result_acknowledged(self, frame: dict[str, Any]) -> None:
         self._unheard.pop(frame["id"], None)
 
-    async def _repeat(self, socket: ClientConnection) -> None:
+    async def _repeat(self, talk: Talk) -> None:
         for _, result in list(self._unheard.values()):
-            await self._say(socket, result)
-        await super()._repeat(socket)
+            await talk.say(result)
+        await super()._repeat(talk)
 
     async def _insist(self) -> None:
         while True:

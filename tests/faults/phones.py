@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 from urllib.parse import urlencode
@@ -27,6 +28,20 @@ from websockets.exceptions import WebSocketException
 REMEMBERS = 30.0
 #: Errors that only say why the connection ends: come back later.
 FAREWELLS = ("shutting_down", "flapping", "unavailable")
+
+
+@dataclass(eq=False)
+class Talk:
+    """One connection. ``handed_in``: SMS (words, and id where it has one) that await their answer,
+    in the order in which these must come."""
+
+    socket: ClientConnection
+    greeted: bool = False
+    handed_in: deque[tuple[str, str | None]] = field(default_factory=deque)
+
+    async def say(self, frame: dict[str, Any]) -> None:
+        with suppress(WebSocketException, OSError):
+            await self.socket.send(json.dumps(frame))
 
 
 class Phone:
@@ -52,7 +67,7 @@ class Phone:
         self._chance = chance
         self._query = {"org_id": org_id, "secret_key": SECRET, **query}
         self._sims = sims
-        self._sockets: list[ClientConnection] = []
+        self._talks: list[Talk] = []
         #: SMS that arrived and are not acknowledged, by their id, with the time of handing in.
         self._outbox: dict[str, float] = {}
         self._said: deque[tuple[float, dict[str, Any]]] = deque()
@@ -82,39 +97,32 @@ class Phone:
                 ping_interval=3,
                 ping_timeout=4,
             ) as socket:
-                await self._converse(socket)
+                await self._converse(Talk(socket))
 
-    async def _converse(self, socket: ClientConnection) -> None:
-        #: What was handed in on this connection, in order; the answers come in this order.
-        expected: deque[tuple[str, str | None]] = deque()
-        self._sockets.append(socket)
+    async def _converse(self, talk: Talk) -> None:
+        self._talks.append(talk)
         try:
-            async for raw in socket:
-                await self._hear(socket, json.loads(raw), expected)
+            async for raw in talk.socket:
+                await self._hear(talk, json.loads(raw))
         finally:
-            self._sockets.remove(socket)
-            socket.handed_in = None  # type: ignore[attr-defined]
-            for _, id_ in expected:
-                if id_ is None:
-                    self._journal.end("socket", UNKNOWN, time.monotonic())
+            self._talks.remove(talk)
+            for _ in (id_ for _, id_ in talk.handed_in if id_ is None):
+                self._journal.end("socket", UNKNOWN, time.monotonic())
+            for other in self._greeted:  # what was said here may not have been heard
+                self._start(self._repeat(other))
 
-    async def _hear(
-        self,
-        socket: ClientConnection,
-        frame: dict[str, Any],
-        expected: deque[tuple[str, str | None]],
-    ) -> None:
+    async def _hear(self, talk: Talk, frame: dict[str, Any]) -> None:
         match frame["type"]:
             case "connected":
-                socket.handed_in = expected  # type: ignore[attr-defined]
-                await self._say(socket, {"type": "sims", "sims": self._sims})
-                await self._repeat(socket)
+                await talk.say({"type": "sims", "sims": self._sims})
+                talk.greeted = True
+                await self._repeat(talk)
             case "send_sms":
                 self._journal.push(self._org_id, frame["id"], frame["body"], self.name)
                 self._witness.look(self._org_id, frame["id"])
                 self._take(frame)
             case "inbound_ack":
-                self._acknowledged(frame, expected)
+                self._acknowledged(talk, frame)
             case "result_ack":
                 self._result_acknowledged(frame)
             case "error" if frame["code"] not in FAREWELLS:
@@ -122,16 +130,16 @@ class Phone:
 
     async def drop(self, deaf: float = 0.0) -> None:
         """The phone loses its connections, after it has not read for so many seconds."""
-        sockets = list(self._sockets)
-        for socket in sockets:
-            socket.transport.pause_reading()
+        talks = list(self._talks)
+        for talk in talks:
+            talk.socket.transport.pause_reading()
         await asyncio.sleep(deaf)
-        for socket in sockets:
-            socket.transport.abort()
+        for talk in talks:
+            talk.socket.transport.abort()
 
     @property
     def on_line(self) -> bool:
-        return bool(self._sockets)
+        return bool(self._talks)
 
     @property
     def waits(self) -> bool:
@@ -143,19 +151,20 @@ class Phone:
         """What it waits for, in words."""
         return f"{len(self._outbox)} SMS, on line: {self.on_line}"
 
-    async def _say(self, socket: ClientConnection, frame: dict[str, Any]) -> None:
-        with suppress(WebSocketException, OSError):
-            await socket.send(json.dumps(frame))
+    @property
+    def _greeted(self) -> list[Talk]:
+        """The connection over which it speaks now, if there is one."""
+        return [talk for talk in self._talks if talk.greeted][-1:]
 
-    async def _repeat(self, socket: ClientConnection) -> None:
+    async def _repeat(self, talk: Talk) -> None:
         """What may not have been heard."""
         since = time.monotonic() - REMEMBERS
         while self._said and self._said[0][0] < since:
             self._said.popleft()
         for _, result in list(self._said):
-            await self._say(socket, result)
+            await talk.say(result)
         for id_ in list(self._outbox):
-            await self._hand_in(socket, id_.removeprefix("id-"), id_)
+            await self._hand_in(talk, id_.removeprefix("id-"), id_)
 
     # -- SMS that arrived --
 
@@ -165,20 +174,17 @@ class Phone:
         words = self._journal.words()
         if keyed:
             self._outbox[f"id-{words}"] = time.monotonic()
-        for socket in self._sockets[-1:]:
-            if getattr(socket, "handed_in", None) is not None:
-                await self._hand_in(socket, words, f"id-{words}" if keyed else None)
+        for talk in self._greeted:
+            await self._hand_in(talk, words, f"id-{words}" if keyed else None)
 
-    async def _hand_in(self, socket: ClientConnection, words: str, id_: str | None) -> None:
+    async def _hand_in(self, talk: Talk, words: str, id_: str | None) -> None:
         self._journal.hand_in("socket", self._org_id, [words], id_ is not None)
         message: dict[str, Any] = {"address": "+15550300400", "body": words, "date": 1_700_000_000}
-        socket.handed_in.append((words, id_))  # type: ignore[attr-defined]
-        await self._say(
-            socket, {"type": "inbound", "message": message | ({"id": id_} if id_ else {})}
-        )
+        talk.handed_in.append((words, id_))
+        await talk.say({"type": "inbound", "message": message | ({"id": id_} if id_ else {})})
 
-    def _acknowledged(self, frame: dict[str, Any], expected: deque[tuple[str, str | None]]) -> None:
-        words, id_ = expected.popleft() if expected else ("", "nothing")
+    def _acknowledged(self, talk: Talk, frame: dict[str, Any]) -> None:
+        words, id_ = talk.handed_in.popleft() if talk.handed_in else ("", "nothing")
         if frame.get("id") != id_:
             self._journal.complain("inbound answered out of order")
             return
@@ -217,8 +223,8 @@ class Phone:
         return {"type": "send_result", "id": frame["id"], "success": success}
 
     async def _tell(self, result: dict[str, Any]) -> None:
-        for socket in self._sockets[-1:]:
-            await self._say(socket, result)
+        for talk in self._greeted:
+            await talk.say(result)
 
     def _result_acknowledged(self, frame: dict[str, Any]) -> None:
         self._journal.complain("result_ack to a plain phone")
