@@ -54,7 +54,7 @@ async def check_database(settings: Settings, reactor: Any) -> str:
     """Whether the database answers, in a sentence; raises `RuntimeError` where it does not."""
     async with AsyncExitStack() as stack:
         try:
-            home, _ = _home(settings)
+            home = _home_to_check(settings)
             if settings.database is None and not occupied(home):
                 return f"No database yet: the first start makes a private one in {home}."
             try:
@@ -207,6 +207,18 @@ def _home(settings: Settings) -> tuple[Path, str | None]:
         return made_home(settings.data_dir.resolve(), os.geteuid()), None
     home = settle(settings.data_dir, uid=os.geteuid())
     return home.path, home.notice
+
+
+def _home_to_check(settings: Settings) -> Path:
+    """The data directory, also one whose server could not be started by us: in a unit of
+    systemd's it may be running all the same."""
+    try:
+        return _home(settings)[0]
+    except PostgresUnusable:
+        home = settings.data_dir.resolve()
+        if occupied(home):
+            return home
+        raise
 
 
 async def _database(
