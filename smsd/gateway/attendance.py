@@ -22,6 +22,10 @@ from smsd.store.database import Database
 from smsd.store.phones import SessionRow
 from smsd.store.trouble import DataRefused
 
+#: Phones that one statement tells of at most: all of them are answered in one turn of the reactor,
+#: and when ten thousand return at once nobody else must wait for that.
+ROWS = 200
+
 
 class Attendance:
     """Begins and ends visits. ``new_id`` makes a UUID for each; ``clock`` is the time of day."""
@@ -51,9 +55,9 @@ class Attendance:
         self._new_id = new_id
         self._limits = limits
         self._closing = False
-        self._beginning: Batch[SessionRow, None] = Batch("sessions", self._write_begun)
-        self._reporting: Batch[SessionRow, None] = Batch("sims", self._write_reported)
-        self._ending: Batch[SessionRow, None] = Batch("ends", self._write_ended)
+        self._beginning: Batch[SessionRow, None] = Batch("sessions", self._write_begun, rows=ROWS)
+        self._reporting: Batch[SessionRow, None] = Batch("sims", self._write_reported, rows=ROWS)
+        self._ending: Batch[SessionRow, None] = Batch("ends", self._write_ended, rows=ROWS)
 
     async def begin(self, caller: Caller, identity: Identity, phone: Phone) -> Visit:
         """The phone is on line from now on; an older session of the same device is closed.

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import pytest
 import pytest_twisted
-from nodes import ORG, made_org, soon, sql
+from nodes import ORG, RecordingPhone, made_org, soon, sql, together
 from twisted.internet.defer import Deferred
 
 from smsd.domain.errors import Unauthorised, Unavailable
 from smsd.domain.records import Sim
+from smsd.gateway.visit import Identity
 from smsd.store import phones
 
 SIM = Sim(slot=0, number="+15550001")
@@ -95,6 +96,22 @@ async def test_a_phone_whose_arrival_was_stored_and_not_answered_leaves_no_row(n
         await node.come()
     await node.settled()
     assert await sessions(database) == []
+
+
+# -- many at once ------------------------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_phones_that_come_at_once_are_stored_together_but_not_all_in_one_turn(
+    node, org, database
+):
+    """Whoever is answered in one turn of the reactor keeps all others waiting."""
+    identity, arrivals = Identity(), []
+    for _ in range(450):
+        arrivals.append(node.attendance.begin(org, identity, RecordingPhone()))
+    await together(*arrivals)
+    assert node.database.run_names["begin_sessions"] == 4, "one that came first, then 200 at most"
+    assert len(await sessions(database)) == 450
 
 
 # -- orgs that were deleted --------------------------------------------------------------------
