@@ -145,6 +145,23 @@ async def test_nothing_overtakes_a_ticket_in_doubt(database, clock, hashing, org
 
 
 @pytest_twisted.ensureDeferred
+async def test_however_long_nobody_can_say_it_is_asked_for_every_second(node, org, clock):
+    """So that all is well soon after the database is back."""
+    lose(node, "append_messages", silent=1000)
+    with pytest.raises(NotYetKnown):
+        await node.send()
+    await sql(node.database, "SELECT 1")
+    for _ in range(60):
+        clock.advance(0.5)
+    before = node.database.run_names[LOOK_UP]
+    for _ in range(20):
+        clock.advance(0.5)
+    assert node.database.run_names[LOOK_UP] - before >= 10
+    node.patience.end()
+    await passed(node)
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_queued_ticket_in_doubt_is_fed_when_it_is_known(node, org, database):
     """It was stored as queued, for its phone took no more; nothing else would wake that."""
     phone = await node.come()
