@@ -1,8 +1,8 @@
 """How log lines look and which are shown: text for people, flat JSON for machines.
 
 One observer for Twisted's logger, the same under ``smsd run`` and under ``twistd --logger
-smsd.logs.observer``. It writes what the code says and plain fields, never the repr of an object:
-a request's would carry the secret that is in its path.
+smsd.logs.observer``. It writes what the code says and plain fields, never the repr of an object or
+the text of an exception: a request's would carry the secret that is in its path.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from twisted.logger import (
     globalLogBeginner,
 )
 from zope.interface import implementer
+
+from smsd.domain.way import way
 
 _SYSLOG = {"debug": 7, "info": 6, "warn": 4, "error": 3, "critical": 2}
 _CHATTER = ("Starting factory", "Stopping factory")
@@ -179,11 +181,12 @@ def _message(event: LogEvent) -> str:
 
 
 def _traceback(event: LogEvent) -> str:
-    """The traceback of what went wrong through our own fault; a warning needs none."""
+    """The way to what went wrong through our own fault; a warning needs none."""
     failure = event.get("log_failure")
     if failure is None or _level(event) < LogLevel.error:
         return ""
-    return str(failure.getTraceback()).rstrip()
+    found = way(failure.value, failure.getTracebackObject())
+    return f"Traceback (most recent call last), from {found}".rstrip()
 
 
 def _fields(event: LogEvent) -> dict[str, object]:

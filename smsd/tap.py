@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -34,7 +35,8 @@ class Start:
     code: int = 0
 
     def service(self, settings: Settings, assemble: Callable[..., MultiService]) -> MultiService:
-        """The whole gateway, not yet started."""
+        """The whole gateway, not yet started; from here on this process leaves no core."""
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would hold secrets
         return assemble(settings, self.reactor, announce=self.announce, failed=self.failed)
 
     def obey_hangups(self, service: Any, options: Options) -> None:

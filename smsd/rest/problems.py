@@ -7,7 +7,6 @@ nothing more, and the log has the same id with the way there, but not one word o
 from __future__ import annotations
 
 import secrets
-import traceback
 from collections.abc import Iterator
 
 import msgspec
@@ -16,6 +15,7 @@ from twisted.logger import Logger
 from werkzeug import exceptions as routing
 
 from smsd.domain.errors import Fault, MethodNotAllowed, NotFound, Problem, Unauthorised
+from smsd.domain.way import way
 from smsd.rest.reply import Reply
 
 PROBLEM_JSON = "application/problem+json"
@@ -67,10 +67,10 @@ def told(problem: Problem) -> Reply:
 def incident(error: BaseException) -> Reply:
     """An opaque 500; the log has the id, where it happened and the kind of the exception.
 
-    Not its text: an exception likes to quote the value that it stumbled over.
+    Not its text (see `smsd.domain.way`).
     """
     name = secrets.token_hex(8)
-    _log.critical("Incident {incident}: {way}", incident=name, way=_way(error))
+    _log.critical("Incident {incident}: {way}", incident=name, way=way(error))
     return _reply(ProblemDetails(urn("internal"), "Internal error", 500, incident=name), {})
 
 
@@ -92,14 +92,3 @@ def _headers(problem: Problem) -> Iterator[tuple[str, str]]:
     if wait is not None:
         yield "Retry-After", str(wait)
     yield from problem.headers.items()
-
-
-def _way(error: BaseException) -> str:
-    """The traceback of ``error`` and of what caused it, each exception by its kind only."""
-    steps: list[str] = []
-    cause: BaseException | None = error
-    while cause is not None and len(steps) < 10:
-        frames = "".join(traceback.format_tb(cause.__traceback__))
-        steps.append(f"{type(cause).__module__}.{type(cause).__qualname__}\n{frames}")
-        cause = cause.__cause__ or cause.__context__
-    return "from ".join(steps)
