@@ -144,7 +144,10 @@ def _tickets(seen: Round, rows: list[Row], found: Findings) -> None:
 
 
 def _given_up(row: Row, phones: list[str], confirmed: bool, found: Findings) -> None:
-    found.note("given up, sent" if phones else "given up, not sent", row)
+    if phones:
+        found.note("given up, sent", row)
+    else:
+        found.note("given up, not sent" + (" by a ledger phone" if row.ledger else ""), row)
     if confirmed and row.ledger and any(name.startswith("ledger") for name in phones):
         found.note("a ledger phone's word lost", row)
 

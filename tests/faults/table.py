@@ -33,6 +33,7 @@ COUNTS: dict[str, bool] = {
     "a ledger phone's word lost": True,
     "given up, sent": False,
     "given up, not sent": False,
+    "given up, not sent by a ledger phone": False,
     "tracebacks": True,
 }
 PLAIN_TWICE, TWO_PHONES = "sent twice by a plain phone", "sent by two phones"
@@ -43,7 +44,7 @@ UNDER_RESEND = (PLAIN_TWICE, TWO_PHONES)
 OVER_SPOILT_ROADS = (PLAIN_TWICE,)
 #: Where the gateway itself is never killed it knows what it gave to whom: nothing that no phone
 #: ever sent may end as unconfirmed.
-WHERE_NOBODY_DIES = ("given up, not sent",)
+WHERE_NOBODY_DIES = ("given up, not sent", "given up, not sent by a ledger phone")
 #: From ``kill -9`` to the first request that is accepted. Seconds.
 RESTART_WITHIN = 2.0
 
