@@ -85,6 +85,12 @@ def test_a_certificate_is_read_again_and_one_that_is_broken_is_not_used(
                 assert b"200 OK" in health(line)
             assert b"200 OK" in health(early)
 
+            second = pem.read_text()
+            certificate(tmp_path, "the third")
+            _, _, third = pem.read_text().partition("-----BEGIN CERT")
+            pem.write_text(f"{second.partition('-----BEGIN CERT')[0]}-----BEGIN CERT{third}")
+            (refusal,) = reload.with_file("")
+            assert "no key and certificate that fit each other" in refusal
             pem.write_text("no certificate")
             (refusal,) = reload.with_file('log_level = "info"')
             assert refusal.startswith(f"{REFUSED}ssl:0:privateKey={pem}")
