@@ -77,8 +77,7 @@ def wanted(settings: Settings, held: Sequence[str]) -> tuple[str, ...]:
     if settings.origin("listen") == "default":
         return tuple(held)
     Listeners.log.warn(
-        "systemd holds {many} sockets for smsd, which stay unused: listen is set ({origin})",
-        many=len(held),
+        "a socket that systemd holds for smsd stays unused: listen is set ({origin})",
         origin=settings.origin("listen"),
     )
     return settings.endpoints
