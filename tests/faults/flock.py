@@ -127,11 +127,15 @@ class Flock:
         self._where = ("127.0.0.1", port)
         self.on_line: list[LightPhone] = []
 
-    async def come(self) -> Return:
-        """All at once, until the last is on line."""
+    async def come(self, within: float = 120.0) -> Return:
+        """All at once, until the last is on line; what kept them where that takes too long."""
         began, told = time.monotonic(), Return()
         phones = [self._insist(owner, at, told) for at, owner in enumerate(self._owners)]
-        self.on_line = await asyncio.gather(*phones)
+        try:
+            async with asyncio.timeout(within):
+                self.on_line = await asyncio.gather(*phones)
+        except TimeoutError:
+            raise AssertionError(f"not all are on line after {within} s: {told.trouble}") from None
         told.seconds = time.monotonic() - began
         return told
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from daemon import Daemon, new_home
+from daemon import PATIENCE, Daemon, new_home
 from faults.flock import Flock, Return
 from faults.storm import SECRET, made_orgs, owners
 from visitors import Agent
@@ -38,12 +38,12 @@ def test_all_phones_of_a_killed_gateway_are_back_and_none_was_turned_away(home: 
         with Daemon(home, "--log-level", "info") as first:
             orgs, port = await asyncio.to_thread(made_orgs, home / "data", ORGS), first.port
             flock = Flock(owners(PHONES, orgs), port)
-            came = await flock.come()
+            came = await flock.come(PATIENCE)
             there = await asyncio.to_thread(on_line, first, orgs)
             first.kill()
             await flock.cut_off()
         with Daemon(home, "--log-level", "info", port=port) as second:
-            back = await flock.come()
+            back = await flock.come(PATIENCE)
             there_again = await asyncio.to_thread(on_line, second, orgs)
             second.kill()
         return came, back, there, there_again
