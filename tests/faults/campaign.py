@@ -18,6 +18,9 @@ from faults.field import Field
 from faults.nemeses import kills
 from faults.table import OVER_SPOILT_ROADS, UNDER_RESEND, Line, Result, told
 
+#: So long a fresh process is under load before its memory is looked at. Seconds.
+WARM_AFTER = 10.0
+
 Strike = Callable[[Field, Random], Awaitable[object]]
 
 
@@ -105,7 +108,7 @@ class Campaign:
     async def _strike(self, plan: Plan, line: Line) -> None:
         chance = Random(f"{self._seed}/{plan.name}")
         if plan.lives:
-            await asyncio.sleep(3)
+            await asyncio.sleep(WARM_AFTER)
             line.memory = self._field.gateway.memory(), 0
         end = time.monotonic() + plan.within
         for name, strike in plan.strikes:

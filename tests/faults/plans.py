@@ -73,10 +73,11 @@ def cut(seed: str, result: Result, *, within: float) -> list[Plan]:
         ("phones flap", clones.flap),
     ]
     chance.shuffle(slower)
+    at_points = deaths(chance.sample(usual, 16), 1, result)
     deadly = [
         strike
-        for point in chance.sample(usual, 12)
-        for strike in (("kill -9", kills.kill), *deaths([point], 1, result))
+        for pair in zip(at_points[::2], at_points[1::2], strict=True)
+        for strike in (("kill -9", kills.kill), *pair)
     ]
     return [Plan("the cut", [*deadly[:3], *slower, *deadly[3:]], confirm_timeout=4, within=within)]
 
