@@ -154,7 +154,7 @@ def test_while_the_database_is_away_nothing_is_acknowledged_and_then_all_is_well
     home: Path,
 ) -> None:
     with Daemon(home) as gateway:
-        gateway.excused.append("the database is away; connecting again until it is back")
+        gateway.excused.append("the database is away")
         org = Org(gateway.url).claim()
         with org.agent as agent, org.phone() as phone:
             frozen = [pid for pid in processes_on(home) if pid != gateway.process.pid]
