@@ -57,6 +57,7 @@ def _a_round(world: World, seconds: float) -> None:
     """All that can be read is read, and answered; then time passes."""
     talking = True
     while talking:
+        world.paced.be_quick()
         said = [_talk(wire) for wire in world.wires if wire.phone.wire is wire]
         talking = any(said)
         world.judge()

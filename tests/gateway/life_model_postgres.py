@@ -179,10 +179,14 @@ class Paced:
         self.calls[call.name] += 1
         if self._forgotten:
             call.answer.errback(away())
-        elif self.dead or self.calls.total() > ENDLESS or self.calls[UNMENDED] > OFTEN:
+        elif self.dead or self._is_endless(call):
             self.stuck.append(call)
         else:
             self._do(call)
+
+    def _is_endless(self, call: Call) -> bool:
+        known = call.name == UNMENDED and self.calls[UNMENDED] > OFTEN
+        return known or self.calls.total() > ENDLESS
 
     def _do(self, call: Call) -> None:
         sticks = self.slow is not None and (not self.names or call.name in self.names)
