@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+import traceback
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -70,16 +71,27 @@ class Campaign:
         self._seed = seed
         self._say = say
         self._bugs = 0
+        #: Every text that was ever acknowledged.
+        self._safe: set[str] = set()
 
     async def run(self, plans: Sequence[Plan]) -> None:
-        """All rounds, from an open field to a closed one."""
+        """All rounds, from an open field to a closed one, or as far as they can be played."""
         field = self._field
         try:
             await field.open(plans[0].flags, plans[0].hurry)
             for plan in plans:
                 await self._round(plan)
+            await self._look_back()
+        except Exception as broken:
+            self._result.notes.append(f"broken off: {str(broken)[:2000] or broken!r}")
+            self._say(traceback.format_exc())
         finally:
             await field.close()
+
+    async def _look_back(self) -> None:
+        """What was safe in an early round still is."""
+        if missing := await asyncio.to_thread(self._field.checker.missing, self._safe):
+            self._result.notes.append(f"{len(missing)} texts were lost in later rounds")
 
     async def _round(self, plan: Plan) -> None:
         field, began = self._field, time.monotonic()
@@ -125,6 +137,7 @@ class Campaign:
         line.examples["tracebacks"] = [bug[:1500] for bug in bugs[self._bugs :][:5]]
         self._bugs = len(bugs)
         seen = self._field.journal.now
+        self._safe.update(words for words, text in seen.texts.items() if text.acknowledged)
         line.restarts, line.stops, line.slowest = seen.restarts, seen.stops, seen.slowest
 
 

@@ -67,7 +67,7 @@ class Checker:
         return int(number)
 
     def missing(self, words: set[str]) -> set[str]:
-        """Of all these texts, those that are not stored now."""
+        """Of all these texts, those that are not stored (any more)."""
         return words - {body for (body,) in self._ask(_SAFE)}
 
     def check(self, seen: Round, floors: str) -> Findings:

@@ -216,3 +216,8 @@ def test_what_was_there_before_the_round_is_not_looked_at(scene: Scene) -> None:
     scene.row("s1")
     found = Checker(scene._connection).check(scene.journal.now, f'{{"{ORG}": 2}}')
     assert not any(found.counts[name] for name, zero in COUNTS.items() if zero)
+
+
+def test_what_is_gone_again_is_missed_in_the_end(scene: Scene) -> None:
+    scene.row("s1")
+    assert Checker(scene._connection).missing({"s1", "s2"}) == {"s2"}

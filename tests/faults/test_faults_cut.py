@@ -62,6 +62,7 @@ def test_nothing_is_lost_or_stuck_or_sent_twice_whatever_dies(home: Path) -> Non
         await Campaign(field, result, seed, print).run(rounds)
 
     asyncio.run(run())
+    assert result.notes == []
     (line,) = result.lines
     assert line.breaches == [], line.examples
     assert result.deaths.total() >= 1
