@@ -80,7 +80,8 @@ class Parts:
             self._spawn,
             self._patience,
             node_id=self.node.node_id,
-            clock=time.time,
+            clock=reactor.seconds,
+            time_of_day=time.time,
             new_id=lambda: str(uuid.uuid4()),
             limits=Limits(settings.window, settings.unanswered),
         )

@@ -11,6 +11,7 @@ import os
 import resource
 import signal
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -33,6 +34,11 @@ class Start:
 
     reactor: Any
     code: int = 0
+
+    def __post_init__(self) -> None:
+        # Twisted's reactors wait by the time of day (its ticket 2424): a clock that is set back
+        # stops every timer, one that is set forward fires all of them at once.
+        self.reactor.seconds = time.monotonic
 
     def service(self, settings: Settings, assemble: Callable[..., MultiService]) -> MultiService:
         """The whole gateway, not yet started; from here on this process leaves no core."""

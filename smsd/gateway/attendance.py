@@ -28,7 +28,8 @@ ROWS = 200
 
 
 class Attendance:
-    """Begins and ends visits. ``new_id`` makes a UUID for each; ``clock`` is the time of day."""
+    """Begins and ends visits. ``new_id`` makes a UUID for each; ``clock`` never jumps, the time
+    of day does."""
 
     _log = Logger()
 
@@ -42,6 +43,7 @@ class Attendance:
         *,
         node_id: str,
         clock: Callable[[], float],
+        time_of_day: Callable[[], float] | None = None,
         new_id: Callable[[], str],
         limits: Limits,
     ) -> None:
@@ -52,6 +54,7 @@ class Attendance:
         self._patience = patience
         self._node_id = node_id
         self._clock = clock
+        self._time_of_day = time_of_day
         self._new_id = new_id
         self._limits = limits
         self._closing = False
@@ -68,7 +71,13 @@ class Attendance:
         if self._closing:
             raise ShuttingDown(retry_after=1)
         visit = Visit(
-            caller.org_id, self._new_id(), identity, phone, self._limits, clock=self._clock
+            caller.org_id,
+            self._new_id(),
+            identity,
+            phone,
+            self._limits,
+            clock=self._clock,
+            time_of_day=self._time_of_day,
         )
         try:
             await self._tell(self._beginning, visit)
@@ -91,7 +100,7 @@ class Attendance:
             for older in replaced:
                 self._replace(older)
             self._dispatch.expect({visit, *heirs})
-            await self._tell(self._reporting, visit)
+            await self._patience.insist(partial(self._tell, self._reporting, visit))
             self._dispatch.wake({visit, *heirs})
             self._resume(visit)
             self._log.info(

@@ -149,11 +149,13 @@ class Witness:
         self.phone.say(type="inbound", message=self.org.sms(id="one"))
         self.phone.say(type="inbound", message={"id": "two"})
         self.phone.say(type="inbound", message=self.org.sms(id="three"))
+        self.phone.say(type="sims", sims=[{"slot": 3}])
         self._early = self.phone.hear_all_before_pong()
 
     def after(self) -> None:
         """All is answered, in order, over the same socket, and nothing was forgotten."""
-        answers = self._early + [self.phone.hear() for _ in range(3 - len(self._early))]
+        answers = self._early + [self.phone.hear() for _ in range(4 - len(self._early))]
+        answers.remove({"type": "sims_ack", "count": 1})
         assert [answer.get("id") for answer in answers] == ["one", "two", "three"]
         assert [answer["type"] for answer in answers] == ["inbound_ack", "error", "inbound_ack"]
         assert self.org.settled(self.ticket)["status"] == "sent"

@@ -106,9 +106,6 @@ def skewed() -> Iterator[Skewed]:
             yield Skewed(daemon, home / "skew")
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Twisted's timers and the gateway's visits go by the time of day"
-)
 def test_a_gateway_whose_clock_jumps_goes_on_as_if_nothing_had_happened(skewed: Skewed) -> None:
     org = Org(skewed.daemon.url)
     with org.agent, ExitStack() as calls, road_to(skewed.daemon) as road:
