@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -30,9 +30,9 @@ def home() -> Iterator[Path]:
         yield home
 
 
-def certificate(directory: Path, name: str) -> None:
+def certificate(directory: Path, name: str, *, weak: bool = False) -> None:
     """A key and a certificate of this name, as ``both.pem``."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = rsa.generate_private_key(65537, 1024) if weak else ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
     signed = (
@@ -91,6 +91,9 @@ def test_a_certificate_is_read_again_and_one_that_is_broken_is_not_used(
             pem.write_text(f"{second.partition('-----BEGIN CERT')[0]}-----BEGIN CERT{third}")
             (refusal,) = reload.with_file("")
             assert "no key and certificate that fit each other" in refusal
+            certificate(tmp_path, "the fourth", weak=True)
+            (refusal,) = reload.with_file("")
+            assert refusal.startswith(f"{REFUSED}ssl:0:privateKey={pem}")
             pem.write_text("no certificate")
             (refusal,) = reload.with_file('log_level = "info"')
             assert refusal.startswith(f"{REFUSED}ssl:0:privateKey={pem}")
