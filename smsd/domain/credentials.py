@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from smsd.domain.errors import Contradiction, Fault
 
@@ -15,12 +16,14 @@ SECRET_LENGTH = (12, 50)
 _ORG_ID = re.compile(ORG_ID)
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(Struct, frozen=True):
     """An OrgId and a SecretKey as a request carried them; None is 'not given'."""
 
     org_id: str | None = None
-    secret: str | None = field(default=None, repr=False)
+    secret: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Credentials of {self.org_id}>"
 
     def faults(self) -> list[Fault]:
         """What is wrong with their shape (contract section 1), each with what would be right."""
@@ -57,7 +60,12 @@ def agreed(what: str, said: Iterable[str | None]) -> str | None:
 
     Raises `Contradiction` where two places differ.
     """
-    values = {value for value in said if value is not None}
-    if len(values) > 1:
-        raise Contradiction(f"The request carries two different values for {what}: send it once.")
-    return values.pop() if values else None
+    agreed = None
+    for value in said:
+        if value is not None and value != agreed:
+            if agreed is not None:
+                raise Contradiction(
+                    f"The request carries two different values for {what}: send it once."
+                )
+            agreed = value
+    return agreed

@@ -28,8 +28,8 @@ def digits(number: str) -> str:
 
 def address_key(address: str) -> str:
     """What an address is looked up by: a number's digits, or a sender's name in small letters."""
-    bare = clean(address)
-    return digits(bare) if re.fullmatch(r"\+?[0-9]+", bare) else address.strip().lower()
+    number = clean(address).removeprefix("+")
+    return number if number.isascii() and number.isdigit() else address.strip().lower()
 
 
 def masked(number: str) -> str:

@@ -131,16 +131,14 @@ class Inbound(Struct, frozen=True, kw_only=True):
             return None
         when = self.device_ts
         parts = (
-            name,
-            readable(self.address or ""),
-            "none" if when is None else str(when),
-            readable(self.body or ""),
+            name.encode(),
+            readable(self.address or "").encode(),
+            b"none" if when is None else b"%d" % when,
+            readable(self.body or "").encode(),
         )
-        hashed = hashlib.sha256()
-        for part in parts:
-            raw = part.encode("utf-8")
-            hashed.update(b"%d:" % len(raw) + raw)
-        return hashed.hexdigest()
+        return hashlib.sha256(
+            b"".join([b"%d:%b" % (len(part), part) for part in parts])
+        ).hexdigest()
 
 
 def _name(given: int | float | str | None) -> str | None:

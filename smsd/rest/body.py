@@ -35,24 +35,25 @@ T = TypeVar("T", bound=Identified)
 
 
 class Letter(Generic[T]):
-    """A body that is a JSON object."""
+    """A body that is a JSON object: whole and right, or else as far as it is JSON."""
 
-    def __init__(self, value: T | Mapping[str, Any], reader: Reader[T]) -> None:
+    __slots__ = ("_fields", "_reader", "_value")
+
+    def __init__(self, value: T | None, fields: Mapping[str, Any], reader: Reader[T]) -> None:
         self._value = value
+        self._fields = fields
         self._reader = reader
 
     def field(self, name: str) -> str | None:
         """What the body says for one of the fields of an identity."""
-        if not isinstance(self._value, Mapping):
+        if self._value is not None:
             return getattr(self._value, name, None)
-        given = self._value.get(name)
+        given = self._fields.get(name)
         return given if given is None or isinstance(given, str) else _SHAPELESS
 
     def checked(self) -> T:
         """The body as its type; raises `Invalid` with every fault."""
-        if isinstance(self._value, Mapping):
-            return self._reader.build(self._value)
-        return self._value
+        return self._reader.build(self._fields) if self._value is None else self._value
 
 
 class Body(Generic[T]):
@@ -81,17 +82,17 @@ class Body(Generic[T]):
         refuse_odd_media(request)
         raw = request.body
         try:
-            return Letter(self._decoder.decode(raw), self._reader)
+            return Letter(self._decoder.decode(raw), {}, self._reader)
         except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError):
-            return Letter(parsed(raw), self._reader)
+            return Letter(None, parsed(raw), self._reader)
 
 
 def refuse_odd_media(request: Request) -> None:
     """Refuse what says that it is not plain UTF-8 (whatever else ``Content-Type`` says)."""
-    for coding in request.said(b"Content-Encoding"):
+    for coding in request.said(b"content-encoding"):
         if coding.lower() not in ("", "identity"):
             raise UnsupportedMedia
-    for kind in request.said(b"Content-Type"):
+    for kind in request.said(b"content-type"):
         charset = _CHARSET.search(kind)
         if charset and charset[1].lower() not in _UTF8:
             raise UnsupportedMedia

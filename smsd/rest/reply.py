@@ -6,8 +6,9 @@ How it reaches the wire is the request's part; what it says, the routes' and `pr
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from http import HTTPStatus
+
+from msgspec import Struct
 
 JSON = "application/json"
 
@@ -29,14 +30,16 @@ ORDINARY = (
 BODILESS = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """One answer. ``headers`` win over those that every answer carries."""
 
-    body: bytes = field(default=b"", repr=False)
+    body: bytes = b""
     status: int = 200
     content_type: str | None = JSON
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
+
+    def __repr__(self) -> str:
+        return f"<Reply {self.status}>"
 
     @property
     def phrase(self) -> bytes:
