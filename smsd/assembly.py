@@ -21,7 +21,7 @@ from smsd.domain.errors import Unavailable
 from smsd.domain.settings import Settings
 from smsd.graph import Parts
 from smsd.listening import Listeners, wanted
-from smsd.rest.channel import Site
+from smsd.rest.site import Site
 from smsd.store.database import Database
 from smsd.store.durability import risks, warn_of_risks
 from smsd.store.embedded import PostgresUnusable, PrivatePostgres, conninfo_of

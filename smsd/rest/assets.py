@@ -19,13 +19,13 @@ def served(page: Page, request: Request) -> Reply:
 
 def _has(request: Request, tag: str) -> bool:
     """Whether the client says that it holds this version (RFC 9110 section 13.1.2)."""
-    held = ",".join(request.said(b"If-None-Match")).split(",")
+    held = ",".join(request.said(b"if-none-match")).split(",")
     opaque = [each.strip().removeprefix("W/") for each in held]
     return "*" in opaque or (tag != "" and tag.removeprefix("W/") in opaque)
 
 
 def _takes_gzip(request: Request) -> bool:
-    codings = ",".join(request.said(b"Accept-Encoding")).replace(" ", "").lower().split(",")
+    codings = ",".join(request.said(b"accept-encoding")).replace(" ", "").lower().split(",")
     weights = dict(coding.partition(";q=")[::2] for coding in codings)
     weight = weights.get("gzip", weights.get("*", "0"))
     return weight.rstrip("0.") != "" or weight == ""

@@ -1,8 +1,8 @@
-"""One HTTP connection, and the site that accepts them: limits, deadlines, the hand-over.
+"""One HTTP connection: whose turn it is, deadlines, refusals, the hand-over to a WebSocket.
 
-Twisted's parser does the reading. What it lets through and the contract does not (large or odd
-heads, bodies without end, clients that never finish) is refused here: every refusal is a `Problem`
-raised through the parser and answered in one place. Nothing about a request is ever logged.
+What bytes mean is `incoming`'s part, how answers leave `outflow`'s. Whatever is refused before it
+is a request is a `Problem` that the reading raises, answered in one place. Nothing about a request
+is ever logged.
 """
 
 # mypy: allow-untyped-calls, allow-any-generics
@@ -11,26 +11,19 @@ raised through the parser and answered in one place. Nothing about a request is 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Sequence
 from typing import Any
 
-from twisted.internet.interfaces import IConsumer, IProtocol, IReactorTime, ITCPTransport
+from twisted.internet.interfaces import IConsumer, IProtocol, ITCPTransport
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web import server
-from twisted.web.http import datetimeToString
-from twisted.web.resource import IResource
 
-from smsd.domain.errors import BadRequest, Problem, TooSlow
+from smsd.domain.errors import Problem, TooLarge, TooSlow
 from smsd.rest import problems
-from smsd.rest.address import Network
-from smsd.rest.crowd import Crowd
-from smsd.rest.deadlines import Deadlines
-from smsd.rest.head import HEAD_LIMIT, LINE_LIMIT, LargeHead, LongPath, Weight, doubt
+from smsd.rest.head import Head
+from smsd.rest.incoming import BITE, Incoming
 from smsd.rest.outflow import Outflow
 from smsd.rest.reply import STANDARD
-from smsd.rest.request import Request
+from smsd.rest.request import BODY_LIMIT, Request
 
 #: Seconds: a head and a whole request from their first byte; a connection between requests.
 HEAD_WITHIN, WHOLE_WITHIN, IDLE_FOR = 10.0, 20.0, 75.0
@@ -39,81 +32,130 @@ LINGER = 2.0
 
 
 class Channel(Outflow):
-    """One connection: reads requests, one at a time, until it is closed or handed over."""
+    """One connection: reads requests, answers them one at a time in their order, until it is
+    closed or handed over."""
 
-    MAX_LENGTH = LINE_LIMIT
-    totalHeadersSize = HEAD_LIMIT + 2 * LINE_LIMIT  # ours is met first, and says more
+    requests: list[Request]
+
     #: Why this connection is refused before a word was said, if it is.
     unwelcome: Problem | None = None
     #: When the first byte of the present request came, None between requests.
     _since: float | None = None
     _closing = False
+    #: What came and was not read yet.
+    _held = b""
+    #: Why no more is read; told when what came before is answered.
+    _refusal: Problem | None = None
+    _answering = False
 
     def connectionMade(self) -> None:
         super().connectionMade()
-        self._weight = Weight()
+        self._incoming = Incoming(self)
+        self._host = self.transport.getHost()
         self.due = self.site.deadlines.now() + IDLE_FOR
         self.site.deadlines.watch(self)
         if self.unwelcome is not None:
             self.refuse(self.unwelcome)
 
+    def getHost(self) -> Any:
+        """Where the client connected to; asked for each request, and the same for all."""
+        return self._host
+
+    # -- reading -------------------------------------------------------------------------------
+
     def dataReceived(self, data: bytes) -> None:
-        if self._closing:
-            return
-        self._begin()
-        try:
-            super().dataReceived(data)
-        except Problem as problem:
-            self.refuse(problem)
-        if self._buffer:  # the beginning of a request, behind one that is answered already
+        if not self._closing:
             self._begin()
+            self._held += data
+            self._read()
 
     def _begin(self) -> None:
         if self._since is None:
             self._since = self.site.deadlines.now()
             self.due = self._since + HEAD_WITHIN
 
-    def lineReceived(self, line: bytes) -> None:
-        self._begin()
-        if self.requests and line:
-            self._weight.add(line)
-        super().lineReceived(line)
+    def _read(self) -> None:
+        while self._held and not (self._handlingRequest or self._refusal or self._closing):
+            bite, self._held = self._held[:BITE], self._held[BITE:]
+            try:
+                self._incoming.feed(bite)
+            except Problem as problem:
+                self._refuse_in_turn(problem)
+        if not self._closing and self._incoming.midway:
+            self._begin()
+        if len(self._held) > self._optimisticEagerReadSize and not self._waitingForTransport:
+            self._networkProducer.pauseProducing()
 
-    def lineLengthExceeded(self, line: bytes) -> None:
-        raise LargeHead if self.requests else LongPath
+    def head_read(self, head: Head) -> None:
+        if head.length > BODY_LIMIT:
+            raise TooLarge
+        request = Request(self, head)
+        request.lasting = head.lasting and not self.site.retired
+        self.requests.append(request)
+        if request is self.requests[0]:
+            self._begin()
+            self.due += WHOLE_WITHIN - HEAD_WITHIN
+            if request.said(b"expect") == ["100-continue"]:
+                self._send100Continue()
 
-    def allHeadersReceived(self) -> None:
-        self._weight = Weight()
-        self.due += WHOLE_WITHIN - HEAD_WITHIN
-        doubt(self.requests[-1], self._version)
-        super().allHeadersReceived()
+    def body_read(self, piece: bytes) -> None:
+        self.requests[-1].take(piece)
 
-    def checkPersistence(self, request: Request, version: bytes) -> bool:
-        lasting = bool(super().checkPersistence(request, version)) and not self.site.retired
-        if not lasting:
-            request.responseHeaders.setRawHeaders(b"Connection", [b"close"])
-        return lasting
+    def request_read(self, behind: bytes = b"") -> None:
+        self.requests[-1].whole = True
+        self._held = behind + self._held
+        self._answer()
 
-    def allContentReceived(self) -> None:
-        self.due = math.inf
-        super().allContentReceived()
+    # -- answering -----------------------------------------------------------------------------
 
-    def answer_left(self) -> None:
+    def _answer(self) -> None:
+        """See to the requests that are whole, as long as each is answered at once."""
+        self._answering = True
+        while self.requests and self.requests[0].whole and not self._handlingRequest:
+            self._handlingRequest = True
+            self.due = math.inf
+            self.requests[0].received()
+        self._answering = False
+
+    def answer_left(self, request: Request) -> None:
+        self.requests.remove(request)
+        self._handlingRequest = False
         self._since = None
         self.due = self.site.deadlines.now() + IDLE_FOR
+        if not request.lasting:
+            self.loseConnection()
+            return
+        self._networkProducer.resumeProducing()
+        if self.requests:  # its head came behind the other request
+            self._begin()
+            self.due += WHOLE_WITHIN - HEAD_WITHIN
+        if not self._answering:
+            self._go_on()
+
+    def _go_on(self) -> None:
+        self._answer()
+        self._read()
+        if self._refusal and not self.requests:
+            self.refuse(self._refusal)
 
     def loseConnection(self) -> None:
         self._closing = True
         super().loseConnection()
 
-    def _respondToBadRequestAndDisconnect(self) -> None:
-        raise BadRequest("This is not HTTP/1.1 as RFC 9112 has it.")
+    def _refuse_in_turn(self, problem: Problem) -> None:
+        """Refuse the request that is being read, after those before it are answered."""
+        if self.requests and not self.requests[-1].whole:
+            self.requests.pop()
+        if self.requests:
+            self._refusal = problem
+        else:
+            self.refuse(problem)
 
     def refuse(self, problem: Problem) -> None:
         """Answer what will not be read to its end, and close in such a way that the answer
         arrives: a socket closed on unread bytes resets the connection, answer and all."""
         self._closing = True
-        self.clearLineBuffer()  # what was read so far may be large, and nobody wants it now
+        self._held = b""
         self.requests.clear()
         reply = problems.told(problem)
         fields = {**reply.fields(), **STANDARD, "Connection": "close"}
@@ -137,84 +179,30 @@ class Channel(Outflow):
         """Close now if nothing is going on; else after the answer."""
         if self._since is None:
             self.loseConnection()
-        self.persistent = False
+        for request in self.requests:
+            request.lasting = False
 
     def hand_over(self, protocol: IProtocol, head: bytes) -> None:
         """Let ``protocol`` have the transport, ``head`` and all bytes that were held back."""
-        transport, held = self.transport, [head, *self._dataBuffer, self.clearLineBuffer()]
-        self.site.deadlines.forget(self)
-        self.requests.clear()
-        self._dataBuffer = []
-        self._closing = True
+        transport, held = self.transport, head + self._held
+        self._end()
         if IConsumer.providedBy(transport):
             transport.unregisterProducer()
         transport.resumeProducing()
         _repoint(transport, self, protocol)
         protocol.makeConnection(transport)
-        protocol.dataReceived(b"".join(held))
+        protocol.dataReceived(held)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.site.deadlines.forget(self)
         super().connectionLost(reason)
+        self._end()
 
-
-class Site(server.Site):
-    """Accepts connections for one resource. It keeps no access log: paths carry secrets."""
-
-    protocol = Channel  # type: ignore[assignment]  # Twisted's own is a proxy that also speaks h2
-    requestFactory = Request
-    noisy = False
-
-    def __init__(
-        self,
-        resource: IResource,
-        reactor: IReactorTime,
-        proxies: Sequence[Network] = (),
-        most_per_address: int = 0,
-        time_of_day: Callable[[], float] = time.time,
-    ) -> None:
-        # The channel keeps its own deadlines, so Twisted's idle time-out is off.
-        super().__init__(resource, reactor=reactor, timeout=None)
-        self.deadlines: Deadlines[Channel] = Deadlines(reactor)
-        self._time_of_day = time_of_day
-        self._dated, self._date = -1, b""
-        self.proxies = proxies
-        self.retired = False
-        self._crowd = Crowd(most_per_address, proxies)
-
-    def buildProtocol(self, addr: Any) -> Any:
-        channel: Channel = super().buildProtocol(addr)
-        try:
-            self._crowd.check(addr)
-        except Problem as problem:
-            channel.unwelcome = problem
-            return channel
-        return self._crowd.counted(channel, addr)
-
-    def acceptableProtocols(self) -> list[bytes]:
-        return [b"http/1.1"]
-
-    def date(self) -> bytes:
-        """The time of day as answers carry it; made anew once a second."""
-        now = int(self._time_of_day())
-        if now != self._dated:
-            self._dated, self._date = now, datetimeToString(now)
-        return self._date
-
-    def startFactory(self) -> None:
-        """No log file, no clock for its dates."""
-
-    def stopFactory(self) -> None:
-        """Nothing was started."""
-
-    def log(self, request: Any) -> None:
-        """Not a word."""
-
-    def retire(self) -> None:
-        """Take no further request: idle connections close now, the others after their answer."""
-        self.retired = True
-        for channel in self.deadlines.watched():
-            channel.retire()
+    def _end(self) -> None:
+        self._closing = True
+        self._held = b""
+        self.requests.clear()
+        self._incoming.stop()
+        self.site.deadlines.forget(self)
 
 
 def _repoint(transport: Any, old: Channel, new: IProtocol) -> None:

@@ -34,7 +34,7 @@ class Cors:
         if not self._origins:
             return
         request.responseHeaders.setRawHeaders(b"Vary", [b"Origin"])
-        for origin in request.said(b"Origin")[:1]:
+        for origin in request.said(b"origin")[:1]:
             if ANY in self._origins or self.allows(origin):
                 said = ANY if ANY in self._origins else origin
                 _set(request, {"Access-Control-Allow-Origin": said})

@@ -1,4 +1,4 @@
-"""What the head of a request may be: no larger than this, and not open to two readings.
+"""The head of a request: no larger than this, and not open to two readings.
 
 The second is RFC 9112's concern: a proxy that understood a head differently would let a request
 hide in another one.
@@ -6,8 +6,10 @@ hide in another one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
 from smsd.domain.errors import BadRequest, Problem
-from smsd.rest.request import Request
 
 LINE_LIMIT, HEAD_LIMIT, HEADER_LINES = 8 * 1024, 16 * 1024, 64
 
@@ -24,29 +26,57 @@ class LargeHead(Problem):
     slug, title, status = "large_head", "Request header fields too large", 431
 
 
-class Weight:
-    """Weighs the header lines of one request as they come."""
+class Head(NamedTuple):
+    """What stands before the body. Names of headers are in lower case."""
 
-    __slots__ = ("_bytes", "_lines")
+    method: bytes
+    target: bytes
+    version: bytes
+    headers: Mapping[bytes, Sequence[bytes]]
+    #: Whether the client wants to send another request behind this one.
+    lasting: bool
+
+    @property
+    def length(self) -> int:
+        """Of the body, as far as it is known: 0 for one in chunks."""
+        return int(self.headers.get(b"content-length", (b"0",))[0])
+
+    @property
+    def opens_a_socket(self) -> bool:
+        """Whether what follows may be a WebSocket's."""
+        upgrade = b",".join(self.headers.get(b"upgrade", ())).lower()
+        return b"websocket" in upgrade and self.method == b"GET" and not any(self.framing())
+
+    def framing(self) -> Iterator[bytes]:
+        """The header lines that say where the body ends."""
+        for name in (b"content-length", b"transfer-encoding"):
+            for value in self.headers.get(name, ()):
+                yield name + b": " + value + b"\r\n"
+
+    def doubt(self) -> None:
+        """Raises `BadRequest` where the head can be understood in two ways."""
+        hosts = len(self.headers.get(b"host", ()))
+        if hosts > 1 or (not hosts and self.version == b"1.1"):
+            raise BadRequest("Send exactly one Host header.")
+        coding = self.headers.get(b"transfer-encoding")
+        if coding and ([c.lower() for c in coding] != [b"chunked"] or self.version != b"1.1"):
+            raise BadRequest("The only Transfer-Encoding is chunked, once, in HTTP/1.1.")
+
+
+class HeaderLines:
+    """The header lines of one request as they come."""
+
+    __slots__ = ("_lines", "_weight", "headers")
 
     def __init__(self) -> None:
-        self._lines = self._bytes = 0
+        self.headers: dict[bytes, list[bytes]] = {}
+        self._lines = self._weight = 0
 
-    def add(self, line: bytes) -> None:
-        """Raises `LargeHead`, or `BadRequest` for a line that goes on with the one before."""
-        if line[:1] in (b" ", b"\t"):
-            raise BadRequest("A header must not be folded over several lines.")
+    def add(self, name: bytes, value: bytes) -> None:
+        """Raises `LargeHead`."""
+        size = len(name) + len(value) + 2
         self._lines += 1
-        self._bytes += len(line)
-        if self._lines > HEADER_LINES or self._bytes > HEAD_LIMIT:
+        self._weight += size
+        if self._lines > HEADER_LINES or self._weight > HEAD_LIMIT or size > LINE_LIMIT:
             raise LargeHead
-
-
-def doubt(request: Request, version: bytes) -> None:
-    """Raises `BadRequest` for a whole head that can be understood in two ways."""
-    hosts = request.requestHeaders.getRawHeaders(b"Host") or []
-    if len(hosts) > 1 or (not hosts and version == b"HTTP/1.1"):
-        raise BadRequest("Send exactly one Host header.")
-    coding = request.requestHeaders.getRawHeaders(b"Transfer-Encoding") or []
-    if coding and ([c.lower() for c in coding] != [b"chunked"] or version != b"HTTP/1.1"):
-        raise BadRequest("The only Transfer-Encoding is chunked, once, in HTTP/1.1.")
+        self.headers.setdefault(name.lower(), []).append(value)

@@ -15,7 +15,7 @@ from smsd.domain.credentials import Credentials, agreed
 from smsd.rest.body import Identified, Letter
 from smsd.rest.request import Request
 
-ORG_HEADER, SECRET_HEADER, CLAIM_HEADER = b"X-Org-Id", b"X-Secret-Key", b"X-Claim-Token"
+ORG_HEADER, SECRET_HEADER, CLAIM_HEADER = b"x-org-id", b"x-secret-key", b"x-claim-token"
 
 
 class Identity(Enum):

@@ -24,8 +24,8 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
 if TYPE_CHECKING:
-    from smsd.rest.channel import Site
     from smsd.rest.request import Request
+    from smsd.rest.site import Site
 
 #: Bytes. Two pieces are more than a transport takes before it asks for a pause.
 PIECE = 33 * 1024
@@ -76,11 +76,10 @@ class Outflow(HTTPChannel):
             self._answered = request
         else:
             self._answered = None
-            self.answer_left()
-            super().requestDone(request)
+            self.answer_left(request)
 
-    def answer_left(self) -> None:
-        """The transport has all of an answer: the next request may come."""
+    def answer_left(self, request: Request) -> None:
+        """The transport has all of the answer: the next request may come."""
 
     def pauseProducing(self) -> None:
         super().pauseProducing()

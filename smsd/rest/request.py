@@ -11,9 +11,7 @@ carry secrets. What bytes mean before there is a request is `channel`'s part.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from http import HTTPStatus
-from io import BytesIO
 from typing import TYPE_CHECKING, Any, cast
 
 from twisted.internet.interfaces import IProtocol
@@ -26,7 +24,9 @@ from smsd.rest.address import client_address
 from smsd.rest.reply import ORDINARY, STANDARD, Reply
 
 if TYPE_CHECKING:
-    from smsd.rest.channel import Channel, Site
+    from smsd.rest.channel import Channel
+    from smsd.rest.head import Head
+    from smsd.rest.site import Site
 
 BODY_LIMIT = 1024 * 1024
 
@@ -48,24 +48,32 @@ class Request(server.Request):
     uri = b"(withheld)"
     query = b""
     gone = False
+    #: Whether all of it was read, and whether another one may follow it.
+    whole = False
+    lasting = True
     channel: Any
-    content: Any
     site: Site
 
-    def gotLength(self, length: int | None) -> None:
-        if length is not None and length > BODY_LIMIT:
-            raise TooLarge
-        self.content = BytesIO()
+    def __init__(self, channel: Channel, head: Head) -> None:
+        super().__init__(channel, False)
+        self.head = head
+        self._pieces: list[bytes] = []
+        self._size = 0
 
-    def handleContentChunk(self, data: bytes) -> None:
-        if self.content.tell() + len(data) > BODY_LIMIT:
+    def take(self, piece: bytes) -> None:
+        """More of the body; raises `TooLarge`."""
+        self._size += len(piece)
+        if self._size > BODY_LIMIT:
             raise TooLarge
-        self.content.write(data)
+        self._pieces.append(piece)
 
-    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        self.method, self.clientproto = command, version
-        self.path, _, self.query = path.partition(b"?")
+    def received(self) -> None:
+        """The request is whole, and it is its turn."""
+        self.method, self.clientproto = self.head.method, b"HTTP/" + self.head.version
+        self.path, _, self.query = self.head.target.partition(b"?")
         self.args = {}
+        if not self.lasting:
+            self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
         self.process()
 
     def process(self) -> None:
@@ -110,18 +118,18 @@ class Request(server.Request):
 
     @property
     def body(self) -> bytes:
-        return cast(bytes, self.content.getvalue())
+        return b"".join(self._pieces)
 
     @property
     def address(self) -> str:
         """The client's address, as far as it can be believed."""
-        forwarded = self.requestHeaders.getRawHeaders(b"X-Forwarded-For") or ()
+        forwarded = self.head.headers.get(b"x-forwarded-for", ())
         return client_address(self.client, forwarded, self.site.proxies)
 
     def said(self, header: bytes) -> list[str]:
-        """Every value of a header. What is not UTF-8 becomes lone surrogates, which no
-        identity may hold."""
-        raw: Iterable[bytes] = self.requestHeaders.getRawHeaders(header) or ()
+        """Every value of a header, whose name is in lower case. What is not UTF-8 becomes lone
+        surrogates, which no identity may hold."""
+        raw = self.head.headers.get(header, ())
         return [value.decode("utf-8", "surrogateescape") for value in raw]
 
     def getRequestHostname(self) -> bytes:
@@ -149,7 +157,7 @@ class Request(server.Request):
         """The request's head as a WebSocket protocol needs it to answer."""
         lines = [b"GET /websocket HTTP/1.1"]
         for name in _HANDSHAKE:
-            values = self.requestHeaders.getRawHeaders(name) or []
+            values = self.head.headers.get(name.lower(), ())
             lines += [name + b": " + value for value in values]
         return b"\r\n".join([*lines, b"", b""])
 

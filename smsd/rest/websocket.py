@@ -100,22 +100,22 @@ async def _admitted(
 
 def check_handshake(request: Request) -> None:
     """Whether this is RFC 6455's opening handshake (section 4.2.1)."""
-    if "websocket" not in _tokens(request, b"Upgrade"):
+    if "websocket" not in _tokens(request, b"upgrade"):
         raise UpgradeRequired(headers=_ASK)
-    if _tokens(request, b"Sec-WebSocket-Version") != [_VERSION]:
+    if _tokens(request, b"sec-websocket-version") != [_VERSION]:
         raise UpgradeRequired(headers=_ASK)
-    if "upgrade" not in _tokens(request, b"Connection"):
+    if "upgrade" not in _tokens(request, b"connection"):
         raise BadRequest("A WebSocket handshake has the header Connection: Upgrade.")
     if request.clientproto != b"HTTP/1.1":
         raise BadRequest("A WebSocket handshake is HTTP/1.1.")
-    if [len(_decoded(key)) for key in request.said(b"Sec-WebSocket-Key")] != [16]:
+    if [len(_decoded(key)) for key in request.said(b"sec-websocket-key")] != [16]:
         raise BadRequest("Sec-WebSocket-Key must be 16 bytes in base64, once.")
 
 
 def check_origin(request: Request, cors: Cors) -> None:
     """Whether the page that opens this connection, if any, may: phones name no origin."""
-    own = request.said(b"Host")
-    for origin in request.said(b"Origin"):
+    own = request.said(b"host")
+    for origin in request.said(b"origin"):
         if not (cors.allows(origin) or _host(origin) in [host.lower() for host in own]):
             raise Forbidden("Pages of this origin may not connect (setting allow_origins).")
 

@@ -16,7 +16,7 @@ from wires import MemoryPhone, Notes
 from smsd.domain.settings import Settings
 from smsd.graph import Parts
 from smsd.phone.factory import LinkFactory
-from smsd.rest.channel import Site
+from smsd.rest.site import Site
 from smsd.store.database import Database
 
 reactor: Any = reactor_

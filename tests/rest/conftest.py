@@ -29,9 +29,9 @@ from smsd.domain.records import Draft, Inbound
 from smsd.gateway.doorman import Caller, Newcomer
 from smsd.gateway.outbox import Accepted, AcceptedTicket
 from smsd.rest.api import Api
-from smsd.rest.channel import Site
 from smsd.rest.services import Services
 from smsd.rest.sims import Sims
+from smsd.rest.site import Site
 
 ORG, SECRET = "myorg", "my-secret-key-123"
 OTHER_ORG, OTHER_SECRET = "other", "other-secret-key-9"

@@ -10,7 +10,7 @@ import pytest
 from smsd.domain import errors
 from smsd.domain.lifecycle import STATES
 from smsd.phone import frames
-from smsd.rest.channel import LargeHead, LongPath
+from smsd.rest.head import LargeHead, LongPath
 from smsd.rest.health import NotReady
 from smsd.rest.pages import pages
 

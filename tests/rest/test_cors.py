@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from smsd.rest.api import Api
-from smsd.rest.channel import Site
+from smsd.rest.site import Site
 
 if TYPE_CHECKING:
     from twisted.internet.task import Clock

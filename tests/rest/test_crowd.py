@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from twisted.internet.protocol import Protocol
 
-from smsd.rest.channel import LINGER, Site
+from smsd.rest.channel import LINGER
+from smsd.rest.site import Site
 
 if TYPE_CHECKING:
     from twisted.internet.task import Clock

@@ -13,9 +13,9 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from smsd.domain.errors import Invalid, NotJson
 from smsd.domain.reading import Reader
 from smsd.rest.api import ROUTES, Api
-from smsd.rest.channel import Site
 from smsd.rest.openapi import document
 from smsd.rest.pages import pages
+from smsd.rest.site import Site
 
 if TYPE_CHECKING:
     from twisted.internet.task import Clock

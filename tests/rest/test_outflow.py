@@ -14,7 +14,7 @@ from tests.rest.conftest import Socket, Wire, _parsed
 if TYPE_CHECKING:
     from twisted.internet.task import Clock
 
-    from smsd.rest.channel import Site
+    from smsd.rest.site import Site
     from tests.rest.conftest import Answer, Browser, Notes
 
 BODY = b'{"org_id":"myorg","count":0,"messages":["' + b"x" * 500_000 + b'"]}'

@@ -25,7 +25,7 @@ from twisted.internet.ssl import CertificateOptions
 from twisted.internet.threads import deferToThread
 
 if TYPE_CHECKING:
-    from smsd.rest.channel import Site
+    from smsd.rest.site import Site
     from tests.rest.conftest import Browser, Notes
 
 # Twisted hands pyOpenSSL objects that pyOpenSSL would rather not take any more.

@@ -12,7 +12,8 @@ from twisted.internet.protocol import Protocol
 
 from smsd.gateway.doorman import Caller, Newcomer
 from smsd.rest.api import Api
-from smsd.rest.channel import IDLE_FOR, Site
+from smsd.rest.channel import IDLE_FOR
+from smsd.rest.site import Site
 
 if TYPE_CHECKING:
     from twisted.internet.task import Clock

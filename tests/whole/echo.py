@@ -20,8 +20,8 @@ from smsd.gateway.visit import Identity
 from smsd.phone import link
 from smsd.phone.factory import LinkFactory
 from smsd.phone.link import Link
-from smsd.rest.channel import Site
 from smsd.rest.request import Request
+from smsd.rest.site import Site
 from smsd.rest.websocket import check_handshake
 
 reactor: Any = reactor_

@@ -113,7 +113,7 @@ def test_no_such_path_is_404(org: Org, path: str) -> None:
         ("POST", "/", {"GET", "HEAD", "OPTIONS"}),
         ("POST", "/websocket", {"GET", "HEAD", "OPTIONS"}),
         ("TRACE", "/health", {"GET", "HEAD", "OPTIONS"}),
-        ("BREW", "/health", {"GET", "HEAD", "OPTIONS"}),
+        ("PROPFIND", "/health", {"GET", "HEAD", "OPTIONS"}),
     ],
 )
 def test_another_method_is_405_and_allow_says_which(
