@@ -55,6 +55,8 @@ class Head(NamedTuple):
 
     def doubt(self) -> None:
         """Raises `BadRequest` where the head can be understood in two ways."""
+        if self.version not in (b"1.0", b"1.1"):
+            raise BadRequest("The version is HTTP/1.1, or HTTP/1.0.")
         hosts = len(self.headers.get(b"host", ()))
         if hosts > 1 or (not hosts and self.version == b"1.1"):
             raise BadRequest("Send exactly one Host header.")
