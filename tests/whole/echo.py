@@ -9,6 +9,7 @@ prints its port and serves until it is killed; it is no part of the gateway.
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet import reactor as reactor_
@@ -61,7 +62,7 @@ class Door(Resource):
 def main() -> None:
     logs.begin(logs.Wanted("warn", "text"))
     # No echo ever asks it for anything. Its wheel stands still: the cases count every ping.
-    factory = EchoFactory(None)
+    factory = EchoFactory(SimpleNamespace(unanswered=1))
     if "--unlimited" in sys.argv:
         link.UNREAD = 1 << 28
         for name in ("maxFramePayloadSize", "maxMessagePayloadSize"):
