@@ -3,8 +3,9 @@
     PYTHONPATH=tests:tests/whole .venv/bin/python -m faults.storm --phones 10000 --orgs 100
 
 A gateway is started; the phones come for the first time; it is killed (-9) and started again; they
-all come back. Orgs are written to the database as if they had been claimed: a claim costs 25 ms of
-argon2id, a return must cost none. Uses both cores of a small machine for half a minute.
+all come back. Orgs are written to the database as if they had been claimed, and their addresses
+as if they had called before: a claim costs 25 ms of argon2id, a return must cost none. Uses both
+cores of a small machine for half a minute.
 """
 
 from __future__ import annotations
@@ -36,20 +37,26 @@ GLANCE = 0.05
 LIMITS = {100: 30.0, 10_000: 60.0}
 
 
+_MAKE = """
+WITH given AS (SELECT unnest(%s::text[]) AS org_id, unnest(%s::bytea[]) AS secret_hmac),
+made AS (
+    INSERT INTO orgs (org_id, secret_hash, secret_hmac, pepper_id)
+    SELECT org_id, 'no hash', secret_hmac, %s FROM given
+), counted AS (
+    INSERT INTO org_counters (org_id) SELECT org_id FROM given
+)
+INSERT INTO known_addresses (org_id, address, secret_hmac, right_at)
+SELECT org_id, address, secret_hmac, now() FROM given CROSS JOIN unnest(%s::text[]) AS address
+"""
+
+
 def made_orgs(home: Path, count: int) -> list[str]:
-    """Orgs whose secret the gateway of this directory knows by its fingerprint."""
+    """Orgs whose secret the gateway of this directory knows by its fingerprint, and whose phones
+    were there within the hour."""
     seal, names = pepper(home), [f"storm-{at}" for at in range(count)]
-    rows = [(name, "no hash", seal.seal(name, SECRET), seal.id) for name in names]
+    seals = [seal.seal(name, SECRET) for name in names]
     with psycopg2.connect(conninfo_of(home)) as connection, connection.cursor() as cursor:
-        cursor.executemany(
-            "INSERT INTO orgs (org_id, secret_hash, secret_hmac, pepper_id)"
-            " VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
-            rows,
-        )
-        cursor.executemany(
-            "INSERT INTO org_counters (org_id) VALUES (%s) ON CONFLICT DO NOTHING",
-            [(name,) for name in names],
-        )
+        cursor.execute(_MAKE, (names, seals, seal.id, ADDRESSES))
     connection.close()
     return names
 
