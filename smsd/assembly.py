@@ -90,6 +90,7 @@ class Smsd(MultiService):
         self._listeners = Listeners(reactor, wanted(settings, sockets_held(reactor)))
         #: The list that the site looks into, so that its contents can be replaced.
         self._proxies = list(settings.proxies)
+        self._takers: list[Callable[[Settings], None]] = []
         self._reloads: list[Callable[[], None]] = []
         self._stopping = False
         self._listening = False
@@ -113,6 +114,8 @@ class Smsd(MultiService):
         """
         use_certificates = self._listeners.fresh_certificates()
         self._proxies[:] = settings.proxies
+        for take in self._takers:
+            take(settings)
         use_certificates()
 
     def stopService(self) -> Deferred[None]:
@@ -162,6 +165,7 @@ class Smsd(MultiService):
             self._proxies,
             settings.max_connections_per_address,
         )
+        self._takers += (parts.renew, lambda live: site.allow(live.max_connections_per_address))
         stack.push_async_callback(self._listeners.close)
         await self._listeners.open(site)
         stack.callback(site.retire)

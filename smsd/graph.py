@@ -62,7 +62,7 @@ class Parts:
             _pepper(settings, home),
             self.hashing,
             clock=reactor.seconds,
-            claims=ClaimPolicy(settings.claims, settings.claim_token),
+            claims=_claims(settings),
             max_failures_per_minute=settings.max_failures_per_minute,
             max_claims_per_hour=settings.max_claims_per_hour,
         )
@@ -124,7 +124,17 @@ class Parts:
         services = Services(
             self._doorman, self._inbox, self._outbox, sims, missing, PhoneDoor(self._links)
         )
-        return Api(services, pages=pages(), origins=self._settings.allow_origins)
+        self._api = Api(services, pages=pages(), origins=self._settings.allow_origins)
+        return self._api
+
+    def renew(self, settings: Settings) -> None:
+        """Take over the settings that are live; `api` has been called."""
+        self._api.allow(settings.allow_origins)
+        self._doorman.renew(
+            _claims(settings),
+            max_failures_per_minute=settings.max_failures_per_minute,
+            max_claims_per_hour=settings.max_claims_per_hour,
+        )
 
     async def begin(self) -> None:
         """Make known that this node is here; its sessions of an earlier life are over."""
@@ -156,6 +166,10 @@ class Parts:
             pause: Deferred[None] = Deferred()
             self._reactor.callLater(0.05, pause.callback, None)
             await pause
+
+
+def _claims(settings: Settings) -> ClaimPolicy:
+    return ClaimPolicy(settings.claims, settings.claim_token)
 
 
 def _pepper(settings: Settings, home: Path) -> Pepper:

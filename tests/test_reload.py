@@ -15,6 +15,12 @@ from smsd.reload import Reload
 LIVE = {
     "log_level": "debug",
     "trusted_proxies": ("10.0.0.0/8",),
+    "claims": "token",
+    "claim_token": "enrol-me-please",
+    "max_connections_per_address": 10,
+    "max_claims_per_hour": 20,
+    "max_failures_per_minute": 30,
+    "allow_origins": ("https://app.example",),
 }
 
 
@@ -56,7 +62,11 @@ def test_what_is_live_is_taken_over_and_the_rest_is_named(said: list[str]) -> No
 
     assert gateway.taken == [replace(old, **LIVE)]
     assert said == [
-        "info: read the settings again: trusted_proxies is now 10.0.0.0/8, log_level is now debug",
+        "info: read the settings again: claims is now token, claim_token is now (hidden),"
+        " max_connections_per_address is now 10 connections,"
+        " max_claims_per_hour is now 20 claims, max_failures_per_minute is now 30 failures,"
+        " trusted_proxies is now 10.0.0.0/8, allow_origins is now https://app.example,"
+        " log_level is now debug",
         "warn: a restart is needed for what else is new: pepper, window",
     ]
 

@@ -77,13 +77,18 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = None
     claims: Annotated[
         Literal["open", "token", "closed"],
-        Told("Who may claim a new org: anyone, who knows the claim token, or nobody", "WHO"),
+        Told(
+            "Who may claim a new org: anyone, who knows the claim token, or nobody",
+            "WHO",
+            live=True,
+        ),
     ] = "open"
     claim_token: Annotated[
         Annotated[str, Meta(min_length=8)] | None,
         Told(
             "The token that a claim needs where claims is token",
             right="a text of at least 8 characters",
+            live=True,
             example="a token of your own",
             secret=True,
             flag=False,
@@ -128,15 +133,30 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 5
     max_connections_per_address: Annotated[
         Whole,
-        Told("How many connections one address may hold", unit="connections", zero="no limit"),
+        Told(
+            "How many connections one address may hold",
+            unit="connections",
+            zero="no limit",
+            live=True,
+        ),
     ] = 0
     max_claims_per_hour: Annotated[
         Whole,
-        Told("How many orgs one address may claim in an hour", unit="claims", zero="no limit"),
+        Told(
+            "How many orgs one address may claim in an hour",
+            unit="claims",
+            zero="no limit",
+            live=True,
+        ),
     ] = 0
     max_failures_per_minute: Annotated[
         Whole,
-        Told("How often one address may fail in a minute", unit="failures", zero="no limit"),
+        Told(
+            "How often one address may fail in a minute",
+            unit="failures",
+            zero="no limit",
+            live=True,
+        ),
     ] = 0
     trusted_proxies: Annotated[
         tuple[str, ...],
@@ -156,6 +176,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             "may be given several times",
             "ORIGIN",
             "an origin as browsers send it, as in https://app.example, or *",
+            live=True,
             example="https://app.example",
             check=is_origin,
         ),

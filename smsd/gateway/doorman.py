@@ -148,6 +148,14 @@ class Doorman:
         assert isinstance(caller, Caller)
         return caller, False
 
+    def renew(
+        self, claims: ClaimPolicy, *, max_failures_per_minute: int, max_claims_per_hour: int
+    ) -> None:
+        """Judge by these from here on."""
+        self._claims = claims
+        self._failures.allow(max_failures_per_minute)
+        self._claimed.allow(max_claims_per_hour)
+
     def prune(self) -> None:
         """Forget what no longer counts."""
         self._failures.prune()

@@ -16,6 +16,10 @@ class Limit:
         self._clock, self._most, self._seconds, self._what = clock, most, seconds, what
         self._times: dict[str, deque[float]] = {}
 
+    def allow(self, most: int) -> None:
+        """From here on so many, 0 for no limit; what was counted counts."""
+        self._most = most
+
     def check(self, key: str) -> None:
         """Raises `TooMany` when the key has used up what it may, and counts nothing."""
         times = self._recent(key)

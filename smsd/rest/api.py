@@ -69,6 +69,10 @@ class Api(Resource):
             self._mount("GET", page.path, _serving(page))
         self._klein = self._app.resource()
 
+    def allow(self, origins: Sequence[str]) -> None:
+        """From here on these web origins may call from a browser, and no others."""
+        self._cors.allow(origins)
+
     def render(self, request: Request) -> Any:
         self._cors.mark(request)
         if found := self._shortcuts.find(request.method, request.postpath or []):

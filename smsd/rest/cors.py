@@ -23,6 +23,10 @@ class Cors:
     """The origins that the operator allows, as browsers write them, or ``*`` for all."""
 
     def __init__(self, origins: Sequence[str] = ()) -> None:
+        self.allow(origins)
+
+    def allow(self, origins: Sequence[str]) -> None:
+        """From here on these and no others."""
         self._origins = frozenset(origin.lower() for origin in origins)
 
     def allows(self, origin: str) -> bool:

@@ -26,6 +26,11 @@ class Crowd:
         self._proxies = proxies
         self._open: Counter[str] = Counter()
 
+    def allow(self, most: int) -> None:
+        """From here on so many; connections that were open while there was no limit are not
+        counted."""
+        self._most = most
+
     def check(self, peer: IAddress) -> None:
         """Raises `TooMany` where this address has enough connections."""
         if self._open[_name(peer)] >= self._most and self._counts(peer):

@@ -56,6 +56,10 @@ class Site(server.Site):
             return channel
         return self._crowd.counted(channel, addr)
 
+    def allow(self, most_per_address: int) -> None:
+        """From here on an address may hold so many connections."""
+        self._crowd.allow(most_per_address)
+
     def acceptableProtocols(self) -> list[bytes]:
         return [b"http/1.1"]
 
