@@ -72,6 +72,31 @@ class TicketLife(Talk):
             case _:
                 self.a_connection_breaks(phone, how != "half-open")
 
+    @rule(phone=PHONE, where=st.sampled_from(["before", "after"]), stuck=st.booleans())
+    def a_phone_is_gone_before_it_is_given_more(self, phone: int, where: str, stuck: bool) -> None:
+        """While Postgres is asked for it, or when the wire has just become stuck."""
+        self.postgres_is_slow(where, ["claim_tickets", "push_again"])
+        self.a_connection_breaks_and_comes_back(phone)
+        self.here.pass_time(3.1)
+        if stuck:
+            self.a_connection_is_slow(phone, False)
+            self.here.paced.be_quick()
+        self.a_connection_breaks(phone, True)
+        self.here.paced.be_quick()
+
+    @rule(phone=PHONE, where=st.sampled_from(["before", "after"]))
+    def a_newer_ticket_comes_in_between(self, phone: int, where: str) -> None:
+        """While the phone, which had no place left, is being given older ones."""
+        self.here.send(self.phone(phone).org_id, [None] * 4)
+        self.here.judge()
+        self.postgres_is_slow(where, ["claim_tickets"])
+        self.a_phone_reads(phone, 100)
+        self.a_radio_works(phone, 1, True)
+        self.the_gateway_reads(phone, 100)
+        self.here.send(self.phone(phone).org_id, [None])
+        self.here.judge()
+        self.here.paced.be_quick()
+
     @rule(phone=PHONE)
     def a_connection_breaks_and_comes_back(self, phone: int) -> None:
         self.a_connection_breaks(phone, phone % 2 == 0)
