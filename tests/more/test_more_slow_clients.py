@@ -23,7 +23,7 @@ from visitors import Agent, iter_pauses
 
 CONNECTIONS, A_SECOND = 2000, 1000
 #: Seconds for which an attacker would hold on.
-HOLDS = 60
+HOLDS = 180
 HEADERS = (["-H", "-i", "5", "-x", "24"], "/health")
 BODIES = (["-B", "-i", "5", "-s", "8192", "-x", "10"], "/webhook")
 RANGES = (["-R", "-a", "5", "-b", "3000"], "/health")
