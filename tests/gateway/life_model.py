@@ -84,8 +84,8 @@ class TicketLife(Talk):
         self.a_connection_breaks(phone, True)
         self.here.paced.be_quick()
 
-    @rule(phone=PHONE, where=st.sampled_from(["before", "after"]))
-    def a_newer_ticket_comes_in_between(self, phone: int, where: str) -> None:
+    @rule(phone=PHONE, where=st.sampled_from(["before", "after"]), lost=st.booleans())
+    def a_newer_ticket_comes_in_between(self, phone: int, where: str, lost: bool) -> None:
         """While the phone, which had no place left, is being given older ones."""
         self.here.send(self.phone(phone).org_id, [None] * 4)
         self.here.judge()
@@ -95,7 +95,22 @@ class TicketLife(Talk):
         self.the_gateway_reads(phone, 100)
         self.here.send(self.phone(phone).org_id, [None])
         self.here.judge()
+        for _ in range(len(self.here.paced.stuck) if lost else 0):
+            self.here.paced.fail(0)
         self.here.paced.be_quick()
+
+    @rule(phone=PHONE, hears=st.integers(0, 3))
+    def a_result_comes_late(self, phone: int, hears: int) -> None:
+        """After the gateway has given the ticket up, for it could not be told before."""
+        self.here.send(self.phone(phone).org_id, [None])
+        self.a_phone_reads(phone, 100)
+        self.the_gateway_reads(phone, hears)
+        self.a_connection_breaks(phone, True)
+        self.a_radio_works(phone, 100, True)
+        self.here.pass_time(601.0)
+        self.here.judge()
+        self.a_phone_connects(phone, True)
+        self.all_goes_well(phone)
 
     @rule(phone=PHONE)
     def a_connection_breaks_and_comes_back(self, phone: int) -> None:
