@@ -186,6 +186,7 @@ class World:
 
     def pass_time(self, seconds: float) -> None:
         """Time passes for everybody. Who was not heard for long is dropped."""
+        self.truth.look()
         self._witness.pass_time(seconds)
         if seconds >= SILENT:
             for wire in self.ghosts:
