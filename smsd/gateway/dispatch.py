@@ -177,8 +177,9 @@ class Dispatch:
             self._promises.let_go(visit)
 
     async def _claim_all(self, visit: Visit) -> None:
-        while visit.backlog and not self._closing and (places := visit.places):
-            await self._claim(visit, min(places, BITE))
+        more = True
+        while more and not self._closing and (places := visit.places):
+            more = await self._claim(visit, min(places, BITE))
 
     async def _push_again(self, visit: Visit) -> None:
         """What goes a second time goes when it is due, and holds nobody up."""
@@ -188,14 +189,16 @@ class Dispatch:
                 await self._put_back([visit.pushed(ticket.id) for ticket in strays])
 
     async def _anything_waits(self, visit: Visit) -> bool:
-        """Asked for all phones that arrive together in one statement."""
+        """Asked for all phones that arrive together in one statement. What is queued while it
+        runs counts for the next look, which whoever queues it asks for."""
         seen = visit.queued
         waits = await self._waiting.put(visit.org_id, org_id=visit.org_id)
         if not waits:
             self._calm(visit, seen)
-        return visit.backlog
+        return waits
 
-    async def _claim(self, visit: Visit, places: int) -> None:
+    async def _claim(self, visit: Visit, places: int) -> bool:
+        """Whether more may wait than there were places for."""
         seen = visit.queued
         claim = messages.claim(
             self._database,
@@ -213,6 +216,7 @@ class Dispatch:
             visit.give(tickets)
         elif tickets:
             await self._put_back([visit.pushed(ticket.id) for ticket in tickets])
+        return len(tickets) == places
 
     def _calm(self, visit: Visit, seen: int) -> None:
         """Nothing waits, unless something was queued since we looked."""

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from smsd.domain.errors import Unavailable
 from smsd.domain.records import Sim
-from smsd.gateway.visit import Limits
+from smsd.gateway.visit import Identity, Limits
 
 ONE, TWO = Sim(slot=0, number="+1 555 0001"), Sim(slot=1, number="+15550002")
 
@@ -459,3 +459,59 @@ async def test_orgs_do_not_see_each_others_tickets(node, org, database):
     assert phone.pushed == []
     assert await node.result(phone.visit, 1, org_id="other-org") == "unknown"
     assert await tickets(database, ORG) == {1: "queued"}
+
+
+# -- looking for what waits ------------------------------------------------------------------------
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_phone_that_reports_sims_while_we_look_costs_no_claim_where_nothing_waits(
+    node, org
+):
+    with node.database.answers_held("waiting_orgs", most=1) as gate:
+        phone = await begun(node, org)
+        await soon(gate.reached)
+        await soon(node.attendance.report(phone.visit, [ONE]))
+    await node.settled()
+    assert node.database.run_names["claim_tickets"] == 0
+    assert statuses(await node.send()) == ["sending"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_queued_while_we_look_is_found_though_the_answer_says_that_nothing_waits(
+    node, org
+):
+    with node.database.answers_held("waiting_orgs", most=1) as gate:
+        phone = await begun(node, org)
+        await soon(gate.reached)
+        assert statuses(await node.send()) == ["queued"]
+        assert phone.pushed == []
+    await node.settled()
+    assert phone.pushed == [1]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_claim_is_not_made_again_and_again_while_a_ticket_is_being_stored(
+    node, org, database
+):
+    """The org has something that waits, but not for this phone."""
+    await node.send("+1 555 0009")
+    with node.database.held("append_messages") as gate:
+        sending = Deferred.fromCoroutine(node.send())
+        await soon(gate.reached)
+        phone = await begun(node, org)
+        for _ in range(200):
+            await sql(database, "SELECT 1")
+        asked = node.database.run_names["claim_tickets"]
+    await sending
+    await node.settled()
+    assert phone.pushed == [2]
+    assert asked == 1
+
+
+async def begun(node: Node, org) -> RecordingPhone:
+    """A phone that was greeted just now; what follows from it is under way."""
+    phone = RecordingPhone()
+    phone.visit = await soon(node.attendance.begin(org, Identity(), phone))
+    node.attendance.serve(phone.visit)
+    return phone
