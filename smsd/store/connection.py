@@ -57,15 +57,22 @@ class _Wire(txpostgres.Connection):  # type: ignore[misc]
         except psycopg2.Error:
             self.lost()
         else:
-            self._listen()
+            self.listen()
 
     doWrite = doRead
 
+    def cursor(self, *arguments: Any, **options: Any) -> Any:
+        """What begins a statement; libpq may find in it that the socket is no more."""
+        self.reactor.removeReader(self)
+        self.reactor.removeWriter(self)
+        return super().cursor(*arguments, **options)
+
     def cursorFinished(self, cursor: object) -> None:
         self._cursors.remove(cursor)
-        self._listen()
+        self.listen()
 
-    def _listen(self) -> None:
+    def listen(self) -> None:
+        """Hear of it when the connection dies between two statements."""
         if self._pollingD is None and not self.closed and self.fileno() >= 0:
             self.reactor.addReader(self)
             self.checkForNotifies()
@@ -115,6 +122,7 @@ class Connection:
             # So txpostgres calls every statement that Postgres ended, as for its time-out.
             raise away() from None
         except psycopg2.Error as error:
+            self._wire.listen()  # where it was refused before it was sent, nobody else does
             raise self._told(error) from None
         finally:
             self.committing = False

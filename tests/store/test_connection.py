@@ -3,7 +3,9 @@
 import psycopg2
 import pytest
 import pytest_twisted
-from databases import conninfo_of
+from clusters import new_home
+from databases import conninfo_of, opened
+from faults.postgres import Postgres
 from seed import sql
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -17,12 +19,12 @@ from smsd.store.trouble import CannotConnect, Contended, DataRefused, is_dead, t
 @pytest_twisted.async_yield_fixture
 async def connection(conninfo):
     """One connection, and how often it said that it was lost."""
-    lost = []
-    opened = Connection(reactor, lost.append)
-    await opened.open(conninfo)
-    opened.told = lost
-    yield opened
-    opened.close()
+    told = []
+    connection = Connection(reactor, lambda lost: told.append(lost))
+    await connection.open(conninfo)
+    connection.told = told
+    yield connection
+    connection.close()
 
 
 async def error_of(connection, text, **parameters):
@@ -198,3 +200,39 @@ def test_a_code_says_whose_fault_it_is_and_whether_the_connection_lives(code, ki
 def test_an_error_without_a_code_is_a_connection_that_died(error):
     assert is_dead(error)
     assert type(translated(error)) is Unavailable
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_that_died_unheard_is_let_go_of_whole():
+    """Its socket is closed within the call that begins the statement. The reactor must not hear
+    of that: it would stumble over the number, or take it for the next connection's."""
+    home = new_home()
+    server = Postgres(home)
+    lost = []
+    connection = Connection(reactor, lost.append)
+    try:
+        await connection.open(server.conninfo)
+        await connection.fetch(sql("SELECT 1"))
+        server.kill_backends(how="kill")
+        server.start()
+        error = await error_of(connection, "SELECT length(%(long)s)", long="x" * 100_000)
+        assert isinstance(error, Unavailable)
+        assert lost == [connection]
+        connection.close()
+    finally:
+        server.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_one_that_refused_a_statement_unsent_still_hears_of_its_own_end(connection, conninfo):
+    ((pid,),) = await connection.fetch(sql("SELECT pg_backend_pid()"))
+    with pytest.raises(psycopg2.ProgrammingError):
+        await connection.fetch(sql("SELECT %(given)s"), {"given": object()})
+    other = await opened(conninfo, 1)
+    await other.run(sql("SELECT pg_terminate_backend(%(pid)s, 10000)"), pid=pid)
+    for _ in range(1000):  # turns of the reactor, in any of which it may hear
+        if connection.told:
+            break
+        await other.run(sql("SELECT 1"))
+    await other.close()
+    assert connection.told == [connection]
