@@ -22,9 +22,6 @@ from smsd.store.waiter import Certainty, NotYetKnown
 
 #: What a row weighs in a lane beside its text. Bytes.
 ROW = 200
-#: A session's SMS waits so long for the truth, after the 3 s that it took to be in doubt; after
-#: 10 s in all the session is closed (contract section 4). Seconds.
-HELD = 7.0
 
 
 class Inbox:
@@ -39,11 +36,17 @@ class Inbox:
         )
 
     async def store(
-        self, who: Caller | Newcomer, sms: Sequence[Inbound], visit: Visit | None = None
+        self,
+        who: Caller | Newcomer,
+        sms: Sequence[Inbound],
+        visit: Visit | None = None,
+        *,
+        until: float | None = None,
     ) -> int:
         """How many of these are safe in the database now: all of them (contract section 2).
 
-        ``visit`` is of the phone that tells of them, where it is on line.
+        ``visit`` is of the phone that tells of them, where it is on line. Where nobody knows
+        whether they are stored, that is waited for ``until`` then, on the reactor's clock.
         """
         rows = [messages.arrived(who.org_id, one, _reported(one, visit)) for one in sms]
         if isinstance(who, Newcomer):
@@ -56,9 +59,9 @@ class Inbox:
             try:
                 stored = await self._put(who.org_id, rows)
             except NotYetKnown as doubt:
-                if visit is None:
+                if until is None:
                     raise
-                stored = await self._known(doubt)
+                stored = await self._known(doubt, until)
             if not stored:  # the org was deleted between its recognition and now
                 raise Unauthorised()
         return len(rows)
@@ -71,8 +74,8 @@ class Inbox:
         size = sum(len(row.body) + ROW for row in rows)
         return await self._lane.put(rows, org_id=org_id, rows=len(rows), size=size)
 
-    async def _known(self, doubt: NotYetKnown) -> bool:
-        known = await self._patience.within(HELD, doubt.truth)
+    async def _known(self, doubt: NotYetKnown, until: float) -> bool:
+        known = await self._patience.within(max(0.0, until - self._patience.now), doubt.truth)
         if not known:
             raise doubt
         return bool(known[0])

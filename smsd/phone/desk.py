@@ -202,12 +202,15 @@ class Desk:
 
     async def _store(self, frame: InboundSms, place: Place) -> None:
         visit, patience = self._on_line(), self._gateway.patience
+        until = patience.now + STORED_WITHIN
+
+        async def stored() -> int:
+            who = Caller(visit.org_id)
+            return await self._gateway.inbox.store(who, [frame.message], visit, until=until)
+
         try:
-            stored = await patience.insist(
-                lambda: self._gateway.inbox.store(Caller(visit.org_id), [frame.message], visit),
-                until=patience.now + STORED_WITHIN,
-            )
-            self._answers.answer(place, InboundAck(stored, message_id(frame.message.id)))
+            count = await patience.insist(stored, until=until)
+            self._answers.answer(place, InboundAck(count, message_id(frame.message.id)))
         finally:
             self._sms.done()
         self._read_on()

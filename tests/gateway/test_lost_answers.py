@@ -11,7 +11,6 @@ from smsd.domain.credentials import Credentials
 from smsd.domain.errors import Unavailable
 from smsd.domain.records import Inbound
 from smsd.gateway.doorman import Newcomer
-from smsd.gateway.inbox import HELD
 from smsd.gateway.visit import Identity, Limits
 from smsd.store.trouble import Unanswered
 from smsd.store.waiter import NotYetKnown
@@ -237,9 +236,10 @@ async def test_what_comes_over_a_session_is_held_until_it_is_known_and_stored_on
     """It has no id, and the session's desk tries again by itself what is unavailable."""
     phone = await node.come()
     lose(node, "append_messages", done=done, silent=4)
+    until = node.clock.seconds() + 10
     storing = start(
         node.patience.insist(
-            lambda: node.inbox.store(org, [sms("1")], phone.visit), until=node.clock.seconds() + 10
+            lambda: node.inbox.store(org, [sms("1")], phone.visit, until=until), until=until
         )
     )
     await sql(database, "SELECT 1")
@@ -250,13 +250,21 @@ async def test_what_comes_over_a_session_is_held_until_it_is_known_and_stored_on
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_is_not_known_in_time_is_not_held_any_longer(node, org, clock):
+async def test_what_is_not_known_in_time_is_neither_held_any_longer_nor_stored_again(
+    node, org, clock
+):
+    """A doubt may come at once, as when all connections die together."""
     phone = await node.come()
     lose(node, "append_messages", silent=100)
-    storing = start(node.inbox.store(org, [sms()], phone.visit))
+    until = clock.seconds() + 10
+    storing = start(
+        node.patience.insist(
+            lambda: node.inbox.store(org, [sms()], phone.visit, until=until), until=until
+        )
+    )
     while not node.database.run_names[LOOK_UP] >= 2:
         await sql(node.database, "SELECT 1")
-    clock.advance(HELD - 0.1)
+    clock.advance(9.9)
     assert not storing.called
     clock.advance(0.1)
     with pytest.raises(NotYetKnown):

@@ -317,7 +317,9 @@ class Notes:
             raise self.not_reported
         return len(sims)
 
-    async def store(self, who: Caller, sms: Sequence[Inbound], visit: Visit) -> int:
+    async def store(
+        self, who: Caller, sms: Sequence[Inbound], visit: Visit, *, until: float
+    ) -> int:
         (one,) = sms
         self.events.append(("store", who.org_id, one.body))
         waiting = self.on_store(one)
