@@ -173,6 +173,11 @@ class Wire:
         """Whether the gateway holds this phone for connected."""
         return self.greeted and not self.closed and not self.over
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether no pong comes through any more: the phone is gone, or does not read."""
+        return self.phone.wire is not self or bool(self.to_phone) or not self.flowing
+
     # -- what the gateway does -----------------------------------------------------------------
 
     @property

@@ -189,8 +189,8 @@ class World:
         self.truth.look()
         self._witness.pass_time(seconds)
         if seconds >= SILENT:
-            for wire in self.ghosts:
-                self.notice(wire)
+            for wire in [one for one in self.wires if one.is_silent]:
+                self.drop(wire, noticed=True)
         self.node.clock.advance(seconds)
         self.paced.turn()
 
