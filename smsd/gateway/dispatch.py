@@ -29,6 +29,8 @@ from smsd.store.messages import Pushed
 
 #: Tickets that one claim takes at most, so that no statement runs for long.
 BITE = 500
+#: Phones that hear in one turn of the reactor whether something waits: others live too.
+ROWS = 200
 
 
 class Dispatch:
@@ -52,7 +54,7 @@ class Dispatch:
         self._closing = False
         self._holds = Holds()
         self._promises = Promises()
-        self._waiting: Batch[str, bool] = Batch("waiting", self._ask_who_waits)
+        self._waiting: Batch[str, bool] = Batch("waiting", self._ask_who_waits, rows=ROWS)
 
     # -- a new ticket --------------------------------------------------------------------------
 
