@@ -61,7 +61,7 @@ class Parts:
             database,
             _pepper(settings, home),
             self.hashing,
-            clock=reactor.seconds,
+            reactor=reactor,
             claims=_claims(settings),
             max_failures_per_minute=settings.max_failures_per_minute,
             max_claims_per_hour=settings.max_claims_per_hour,

@@ -6,18 +6,23 @@ seen within that second; what happens on this node forgets at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from smsd.domain.pepper import same
+from smsd.gateway.breath import Breath
 from smsd.store import orgs
+from smsd.store.batch import Batch
 from smsd.store.database import Database
 
 GOOD_FOR = 1.0
 MOST = 50_000
+#: Orgs and addresses that one statement asks for.
+ROWS = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +50,21 @@ class _Page:
 
 
 class Acquaintance:
-    """Asks once for all who want to know the same, and remembers the answer for a second.
+    """Asks once for all who want to know the same, in one statement for all who ask at a time,
+    and remembers the answer for a second.
 
     When something has changed about an org its page is torn out: an answer that was asked for
     before still reaches those who waited for it, but nobody who asks later.
     """
 
-    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
+    def __init__(self, database: Database, reactor: Any) -> None:
         self._database = database
-        self._clock = clock
+        self._clock = reactor.seconds
         self._pages: dict[str, _Page] = {}
+        self._breath: Breath[Known | None] = Breath(reactor)
+        self._lane: Batch[orgs.Asked, orgs.Recalled | None] = Batch(
+            "acquaintance", self._recall, rows=ROWS
+        )
 
     async def of(self, org_id: str, address: str) -> Known | None:
         """What is known, at most a second old; None where there is no such org."""
@@ -62,11 +72,13 @@ class Acquaintance:
         known = page.known.get(address)
         if known is not None and known.until > self._clock():
             return known
+        answer: Deferred[Known | None] = Deferred()
         if address in page.asking:
-            answer: Deferred[Known | None] = Deferred()
             page.asking[address].append(answer)
-            return await answer
-        return await self._ask(page, org_id, address)
+        else:
+            page.asking[address] = [answer]
+            Deferred.fromCoroutine(self._ask(page, org_id, address))
+        return await answer
 
     async def refresh(self, org_id: str, address: str, known: Known) -> None:
         """Note in the database, at most hourly, that the address is in good standing."""
@@ -86,21 +98,17 @@ class Acquaintance:
             if not page.asking and all(known.until <= now for known in page.known.values()):
                 del self._pages[org_id]
 
-    async def _ask(self, page: _Page, org_id: str, address: str) -> Known | None:
-        page.asking[address] = []
+    async def _ask(self, page: _Page, org_id: str, address: str) -> None:
+        """Nobody's own: whoever asked first may hang up while others wait."""
+        known: Known | Failure | None
         try:
             known = await self._look_up(page, org_id, address)
         except Exception:
-            failure = Failure()
-            for answer in page.asking.pop(address):
-                answer.errback(failure)
-            raise
-        for answer in page.asking.pop(address):
-            answer.callback(known)
-        return known
+            known = Failure()
+        self._breath.tell(page.asking.pop(address), known)
 
     async def _look_up(self, page: _Page, org_id: str, address: str) -> Known | None:
-        recalled = await orgs.recall(self._database, org_id, address)
+        recalled = await self._lane.put(orgs.Asked(org_id, address), org_id=org_id)
         if recalled is None:
             self._put_away(org_id, page)
             return None
@@ -119,3 +127,6 @@ class Acquaintance:
         """No page is kept for an org that does not exist."""
         if self._pages.get(org_id) is page:
             del self._pages[org_id]
+
+    async def _recall(self, asked: Sequence[orgs.Asked]) -> list[orgs.Recalled | None]:
+        return await orgs.recall(self._database, asked)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from twisted.logger import Logger
 
@@ -73,7 +73,7 @@ class Doorman:
         pepper: Pepper,
         hashing: Hashing,
         *,
-        clock: Callable[[], float],
+        reactor: Any,
         claims: ClaimPolicy = ClaimPolicy(),
         max_failures_per_minute: int = 0,
         max_claims_per_hour: int = 0,
@@ -82,10 +82,12 @@ class Doorman:
         self._pepper = pepper
         self._hashing = hashing
         self._claims = claims
-        self._acquaintance = Acquaintance(database, clock)
+        self._acquaintance = Acquaintance(database, reactor)
         self._attempts: Turns[Caller] = Turns(WAITING, "attempts for this OrgId")
-        self._failures = Limit(clock, max_failures_per_minute, 60, "failed attempts a minute")
-        self._claimed = Limit(clock, max_claims_per_hour, 3600, "claims an hour")
+        self._failures = Limit(
+            reactor.seconds, max_failures_per_minute, 60, "failed attempts a minute"
+        )
+        self._claimed = Limit(reactor.seconds, max_claims_per_hour, 3600, "claims an hour")
 
     async def recognise(
         self,

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
+from smsd.domain.records import jsoned
 from smsd.store.database import Database, Transaction
 from smsd.store.statements import named
 
@@ -34,6 +38,13 @@ class Verifiers:
     pepper_id: str
     old_hmac: bytes | None = field(repr=False)
     secret_hash: str = field(repr=False, default="")
+
+
+class Asked(Struct, frozen=True):
+    """An org, and the address from which it is asked for."""
+
+    org_id: str
+    address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +89,16 @@ class NewOrg:
     address: str
 
 
-async def recall(database: Database, org_id: str, address: str) -> Recalled | None:
-    """The org with what is known of this address, or None where there is no such org."""
-    rows = await database.run(_RECALL, org_id=org_id, address=address)
-    if not rows:
-        return None
-    ((secret_hmac, pepper_id, old_hmac, known_hmac, lately, locked_for),) = rows
-    verifiers = Verifiers(bytes(secret_hmac), pepper_id, _bytes(old_hmac))
-    return Recalled(verifiers, _bytes(known_hmac), lately, locked_for)
+async def recall(database: Database, asked: Sequence[Asked]) -> list[Recalled | None]:
+    """Each org with what is known of the address, or None where there is no such org."""
+    found: list[Recalled | None] = [None] * len(asked)
+    rows = [{"ord": at, "org_id": a.org_id, "address": a.address} for at, a in enumerate(asked)]
+    for at, hmac, pepper_id, old_hmac, known_hmac, lately, locked_for in await database.run(
+        _RECALL, rows=jsoned(rows)
+    ):
+        verifiers = Verifiers(bytes(hmac), pepper_id, _bytes(old_hmac))
+        found[at] = Recalled(verifiers, _bytes(known_hmac), lately, locked_for)
+    return found
 
 
 async def find(database: Database, org_id: str) -> Verifiers | None:

@@ -194,6 +194,17 @@ class Watched:
         await turn
 
 
+@dataclass
+class Turns:
+    """A reactor whose time is the test's, and which turns by itself."""
+
+    clock: Clock
+    callLater: Any = reactor.callLater  # type: ignore[attr-defined]
+
+    def seconds(self) -> float:
+        return self.clock.seconds()
+
+
 class RecordingPhone:
     """A phone that keeps notes in ``events`` of what the gateway does to it."""
 
@@ -245,7 +256,7 @@ class Node:
         self.spawn = Spawn()
         self.patience = Patience(clock, middle)
         self.hashing = hashing or Hashing(reactor, middle)
-        self.doorman = Doorman(watched, pepper, self.hashing, clock=clock.seconds, **doorman)
+        self.doorman = Doorman(watched, pepper, self.hashing, reactor=Turns(clock), **doorman)
         self.roster = Roster(clock.seconds)
         self.resumption = Resumption(watched, Rules(), self.patience)
         self.dispatch = Dispatch(watched, self.roster, self.resumption, self.spawn, self.patience)

@@ -6,7 +6,7 @@ from seed import HMAC, ask, claimed, new_org
 from twisted.internet.defer import Deferred, gatherResults
 
 from smsd.store import orgs
-from smsd.store.orgs import ADDRESSES, FAILURES, LOCK, Reservation, Shut
+from smsd.store.orgs import ADDRESSES, FAILURES, LOCK, Asked, Reservation, Shut
 from smsd.store.trouble import DataRefused
 
 OWNER, GUESSER = "203.0.113.7", "198.51.100.9"
@@ -24,7 +24,8 @@ async def forgive(database, reservation, address=OWNER):
 
 
 async def recall(database, address=OWNER):
-    return await orgs.recall(database, "acme", address)
+    (found,) = await orgs.recall(database, [Asked("acme", address)])
+    return found
 
 
 async def lock(database):

@@ -171,3 +171,28 @@ async def test_an_append_finds_its_counters_by_key_among_many_orgs(database):
     for node in nodes(found):
         if re.match("orgs|org_counters", node.get("Relation Name", "")):
             assert node["Actual Rows"] * node["Actual Loops"] <= 2, node
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_plan_made_once_for_all_recalls_finds_orgs_and_addresses_by_key(database):
+    await ask(
+        database,
+        """INSERT INTO orgs (org_id, secret_hash, secret_hmac, pepper_id)
+           SELECT 'org-' || n, '', '', '' FROM generate_series(1, 20000) AS n;
+           INSERT INTO known_addresses (org_id, address, secret_hmac, right_at)
+           SELECT org_id, address, '', now() FROM orgs, unnest(ARRAY['a', 'b']) AS address;
+           INSERT INTO org_locks (org_id) SELECT org_id FROM orgs; ANALYZE""",
+    )
+    rows = json.dumps([{"ord": at, "org_id": f"org-{at}", "address": "b"} for at in range(1, 201)])
+    recall = named("recall_address")
+
+    async def generic(tx):
+        await ask(tx, "SET LOCAL plan_cache_mode = force_generic_plan")
+        await ask(tx, recall.preparation)
+        explain = f"EXPLAIN (ANALYZE, FORMAT JSON) {recall.execution}"
+        return await ask(tx, explain, rows=rows)
+
+    (((found,),),) = await database.transaction("explain", generic)
+    assert found["Plan"]["Actual Rows"] == 200
+    for node in nodes(found["Plan"]):
+        assert node["Node Type"] != "Seq Scan", node

@@ -67,7 +67,7 @@ TRIED = {
         "limit": 100,
     },
     "find_org": ORG,
-    "recall_address": {**ORG, "address": "::1"},
+    "recall_address": {"rows": jsoned([{**ORG, "ord": 0, "address": "::1"}])},
     "create_org": {"org_id": "b-2", "secret_hash": "", "secret_hmac": HMAC, "pepper_id": ""},
     "create_counter": {"org_id": "b-2"},
     "renew_hmac": {

@@ -6,21 +6,21 @@ FROM orgs
 WHERE org_id = %(org_id)s
 
 -- recall_address (prepared) --
--- An org as one address may see it: the secret that was right from there within the last day, if
--- the address has not failed since; whether that was within the last hour, so that it need not be
--- noted again; and for how many seconds the org is locked for strangers.
-SELECT o.secret_hmac, o.pepper_id,
+-- Orgs, each as one address may see it: the secret that was right from there within the last day,
+-- if the address has not failed since; whether that was within the last hour, so that it need not
+-- be noted again; and for how many seconds the org is locked for strangers.
+SELECT g.ord, o.secret_hmac, o.pepper_id,
     CASE WHEN o.old_until > clock_timestamp() THEN o.old_hmac END,
     k.secret_hmac,
     coalesce(k.right_at > clock_timestamp() - interval '1 hour', false),
     greatest(0, ceil(
         extract(epoch FROM l.locked_until) - extract(epoch FROM clock_timestamp())))::integer
-FROM orgs AS o
+FROM json_to_recordset(%(rows)s::json) AS g (ord integer, org_id text, address text)
+JOIN orgs AS o USING (org_id)
 LEFT JOIN known_addresses AS k
-    ON k.org_id = o.org_id AND k.address = %(address)s
+    ON k.org_id = o.org_id AND k.address = g.address
     AND k.failed_at IS NULL AND k.right_at > clock_timestamp() - interval '1 day'
 LEFT JOIN org_locks AS l ON l.org_id = o.org_id
-WHERE o.org_id = %(org_id)s
 
 -- create_org --
 -- Claim a name. No row comes back where somebody else was first.
