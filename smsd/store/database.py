@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from smsd.domain.errors import Unavailable
 from smsd.store.condition import Condition
 from smsd.store.connection import Connection, Row
+from smsd.store.deadline import Deadline
 from smsd.store.statements import Statement
 from smsd.store.trouble import Refused, away, unanswered
 
@@ -142,7 +143,7 @@ class Database:
             connection = await self._acquire(deadline)
             held.append(connection)
             try:
-                if not timer.active():  # the caller was told that nothing was stored
+                if limit.passed:  # the caller was told that nothing was stored
                     raise away()
                 return await work(connection)
             finally:
@@ -155,13 +156,13 @@ class Database:
                 self._condition.silent()
             answer.errback((unanswered if asked else away)(_LATE))
 
-        timer = self._reactor.callLater(deadline, expire)
+        limit = Deadline(self._reactor, deadline, expire)
 
         def done(result: T | Failure) -> None:
             if isinstance(result, Failure) and isinstance(result.value, Refused):
                 self._condition.refused(result.value)
-            if timer.active():
-                timer.cancel()
+            if not limit.passed:
+                limit.cancel()
                 (answer.errback if isinstance(result, Failure) else answer.callback)(result)  # type: ignore[arg-type]
             elif isinstance(result, Failure) and not result.check(Unavailable):
                 self._log.failure("{name}, after its deadline", name=name, failure=result)
@@ -178,12 +179,11 @@ class Database:
             raise away()
         turn: Deferred[Connection] = Deferred()
         self._waiting.append(turn)
-        timer = self._reactor.callLater(deadline, self._tire, turn)
+        limit = Deadline(self._reactor, deadline, lambda: self._tire(turn))
         try:
             return await turn
         finally:
-            if timer.active():
-                timer.cancel()
+            limit.cancel()
 
     def _tire(self, turn: Deferred[Connection]) -> None:
         self._waiting.remove(turn)
