@@ -148,6 +148,13 @@ class Paced:
         self.stuck.pop(at).fail()
         self.turn()
 
+    def time_out(self) -> None:
+        """No call is waited for beyond its deadline, and nobody knows whether it happened."""
+        late, self.stuck = self.stuck, []
+        for call in late:
+            call.answer.errback(unanswered())
+        self.turn()
+
     def be_quick(self) -> None:
         self.slow = None
         while self.stuck:

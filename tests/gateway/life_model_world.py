@@ -24,6 +24,7 @@ from smsd.gateway.doorman import Caller
 from smsd.gateway.resumption import Rules
 from smsd.gateway.visit import Limits
 from smsd.store import phones
+from smsd.store.database import DEADLINE
 
 GRACE, LIMITS = 3.0, Limits(window=2, unanswered=3)
 #: Without a sign of life the gateway drops a phone after so many seconds.
@@ -187,6 +188,8 @@ class World:
     def pass_time(self, seconds: float) -> None:
         """Time passes for everybody. Who was not heard for long is dropped."""
         self.truth.look()
+        if seconds > DEADLINE:
+            self.paced.time_out()
         self._witness.pass_time(seconds)
         if seconds >= SILENT:
             for wire in [one for one in self.wires if one.is_silent]:
