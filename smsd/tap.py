@@ -41,8 +41,11 @@ class Start:
         self.reactor.seconds = time.monotonic
 
     def service(self, settings: Settings, assemble: Callable[..., MultiService]) -> MultiService:
-        """The whole gateway, not yet started; from here on this process leaves no core."""
+        """The whole gateway, not yet started; from here on this process leaves no core, and
+        may open as many files as it can be allowed."""
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would hold secrets
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.getrlimit(resource.RLIMIT_NOFILE)  # a phone on line takes one
         return assemble(settings, self.reactor, announce=self.announce, failed=self.failed)
 
     def obey_hangups(self, service: Any, options: Options) -> None:

@@ -6,6 +6,7 @@ Counts only; how long ten thousand take is measured by `faults.storm`.
 from __future__ import annotations
 
 import asyncio
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,3 +52,15 @@ def test_all_phones_of_a_killed_gateway_are_back_and_none_was_turned_away(home: 
     came, back, there, there_again = asyncio.run(lives())
     assert (came.trouble, there) == ({}, PHONES)
     assert (back.trouble, there_again) == ({}, PHONES)
+
+
+def test_a_gateway_takes_all_the_open_files_that_it_may_have(home: Path) -> None:
+    """Shells give 1024, which is a thousand phones."""
+    soft, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, most))
+    try:
+        gateway = Daemon(home)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, most))
+    with gateway:
+        assert resource.prlimit(gateway.process.pid, resource.RLIMIT_NOFILE) == (most, most)
