@@ -122,7 +122,7 @@ class Attendance:
             heirs = self._roster.leave(visit)
             self._spawn("ending a visit", self._put_down(visit, heirs))
 
-    async def tell_again(self) -> None:
+    def tell_again(self) -> None:
         """Other nodes held this one for dead and forgot its phones: tell of them again."""
         for visit in self._roster:
             self._spawn("telling of a phone again", self._tell_again(visit))

@@ -8,7 +8,7 @@ nothing older waits for that phone, so first pushes are in id order.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from twisted.logger import Logger
 
@@ -273,12 +273,16 @@ class Dispatch:
                 serving = self._roster.first(org_id, key)
                 self.wake({serving} if serving else set())
 
-    def given_up(self, org_id: str, ticket_id: int) -> None:
-        """The ticket's phone never answered: it has failed, or waits again."""
-        visits = set(self._roster.of(org_id))
-        for visit in visits:
-            visit.settled(ticket_id)
-        self.wake(visits)
+    def given_up(self, late: Iterable[tuple[str, int]]) -> None:
+        """These tickets' phones never answered: they have failed, or wait again. (org, id)"""
+        by_org: dict[str, set[int]] = {}
+        for org_id, ticket_id in late:
+            by_org.setdefault(org_id, set()).add(ticket_id)
+        for org_id, ids in by_org.items():
+            visits = set(self._roster.of(org_id))
+            for visit in visits:
+                visit.given_up(ids)
+            self.wake(visits)
 
     def close(self) -> None:
         """No new pushes from now on: the gateway is shutting down."""

@@ -65,7 +65,7 @@ class Upkeep:
             raise
         if born or self._forgotten:
             self._forgotten = False
-            await self.attendance.tell_again()
+            self.attendance.tell_again()
         for node_id in await phones.sweep_nodes_everywhere(self.database):
             self._log.warn("node {node} is dead; its sessions are swept", node=node_id)
             self.attendance.resume_all()
@@ -96,7 +96,7 @@ class Upkeep:
                 id=id_,
                 status=status,
             )
-            self.dispatch.given_up(org_id, id_)
+        self.dispatch.given_up((org_id, id_) for org_id, id_, _ in late)
 
     async def _prune(self) -> None:
         self.doorman.prune()

@@ -7,7 +7,7 @@ and when, is `smsd.gateway.dispatch`'s. Nothing here waits for anything.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -228,6 +228,11 @@ class Visit:
         if push.pushed_at is None:  # it was settled elsewhere, and need not be written any more
             self._held.remove(push)
         return True
+
+    def given_up(self, ids: Set[int]) -> None:
+        """Nobody waits any more for what became of these; most are other phones'."""
+        for id_ in self._open.keys() & ids:
+            self.settled(id_)
 
     @property
     def unwritten(self) -> bool:

@@ -209,6 +209,23 @@ async def test_a_ticket_never_confirmed_fails_and_a_late_success_still_counts(
 
 
 @pytest_twisted.ensureDeferred
+async def test_many_tickets_that_are_never_confirmed_free_their_places_and_wake_each_phone_once(
+    node, phone, database
+):
+    other_org = await made_org(database, "other")
+    other = await node.come(org_id=other_org.org_id)
+    await node.send(None, None, None, None)
+    await node.send(None, None, org_id=other_org.org_id)
+    await sql(database, "UPDATE messages SET handed_at = now() - interval '601 s' WHERE id <> 4")
+    before = phone.visit.queued, other.visit.queued
+    await node.upkeep._end_late()
+    assert (phone.visit.queued, other.visit.queued) == (before[0] + 1, before[1] + 1)
+    assert (phone.visit._in_place, other.visit._in_place) == (1, 0)
+    assert [id_ for id_ in range(1, 5) if phone.visit.has(id_)] == [4]
+    await node.settled()
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_node_held_for_dead_tells_of_its_phones_again(node, org, database):
     await node.upkeep.beat()
     await node.come(None, Sim(slot=0, number="+15550001"))
