@@ -132,7 +132,8 @@ def test_an_attack_by_slowness_is_cut_and_hurts_nobody(
     all_in = time.monotonic()
     end = all_in + HOLDS
     with honest.asking(), ExitStack() as stack:
-        attackers = [stack.enter_context(attack(target.url, *one)) for one in ATTACKS[name]]
+        for one in ATTACKS[name]:
+            stack.enter_context(attack(target.url, *one))
         for _ in iter_pauses():
             now = connections(target) - 1  # the honest client's own
             if now > most:
