@@ -1,4 +1,4 @@
-"""The command ``smsd``: run the gateway, be a phone, or show what can be set and what is.
+"""The command ``smsd``: run the gateway, be a phone, show what can be set and what is, repair.
 
 ``smsd run`` builds the service and runs the reactor by itself, so that it works however and
 wherever the package is installed; twistd has to find our plugin first.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from twisted.application.service import MultiService
 from twisted.logger import Logger
@@ -25,6 +26,12 @@ Usage: smsd COMMAND [options]
   phone     be a phone, to try the gateway with
   check     show every setting, where it came from, and whether the database answers
   settings  print a TOML file that explains every setting, to start your own from
+
+  org       see tenants, make one, let it in or lock it out, delete or export it
+  phones    list the phones on line
+  tickets   list the tickets that have not ended, and why
+  ticket    queue one again, or end it
+  prune     delete messages that are old
 
   smsd COMMAND --help   what a command takes
   smsd --version        which smsd this is
@@ -106,6 +113,21 @@ def _check(argv: Sequence[str]) -> int:
     react(lambda reactor: check(settings, check_database(settings, reactor)))
 
 
+def _repair(noun: str, argv: Sequence[str]) -> int:
+    from smsd.repair.commands import carry_out, find, usage
+
+    if (found := find([noun, *argv])) is None:
+        asked = list(argv) in (["--help"], ["-h"])
+        (sys.stdout if asked else sys.stderr).write(usage(noun))
+        raise SystemExit(0 if asked else 2)
+    command, rest = found
+    options = command.parsed(rest)
+    logs.begin(logs.Wanted("error", options.settings.log_format))
+    from twisted.internet.task import react
+
+    react(lambda reactor: carry_out(command, options, reactor))
+
+
 def _explain(argv: Sequence[str]) -> int:
     if argv:
         sys.stderr.write("Usage: smsd settings > smsd.toml\n")
@@ -151,6 +173,7 @@ _COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "phone": _phone,
     "check": _check,
     "settings": _explain,
+    **{noun: partial(_repair, noun) for noun in ("org", "phones", "tickets", "ticket", "prune")},
 }
 
 if __name__ == "__main__":

@@ -54,18 +54,33 @@ async def check_database(settings: Settings, reactor: Any) -> str:
     """Whether the database answers, in a sentence; raises `RuntimeError` where it does not."""
     async with AsyncExitStack() as stack:
         try:
-            home = _home_to_check(settings)
-            if settings.database is None and not occupied(home):
-                return f"No database yet: the first start makes a private one in {home}."
             try:
-                database = await _database(settings, reactor, home, stack)
-            except InUse:  # by a gateway that runs: ask its Postgres
-                database = await _opened(settings, reactor, conninfo_of(home), stack)
+                database, _ = await lent(settings, reactor, stack)
+            except NoDatabaseYet as none:
+                return str(none)
             ((version,),) = await database.run(_VERSION)
             answers = f"The database answers: PostgreSQL {version}."
             return " ".join([answers, *await risks(database)])
         except (Unavailable, PostgresUnusable) as error:
             raise RuntimeError(str(error)) from None
+
+
+async def lent(settings: Settings, reactor: Any, stack: AsyncExitStack) -> tuple[Database, Path]:
+    """The gateway's database, open for as long as the stack is, and the data directory.
+
+    A private Postgres is asked where a gateway runs it, and started where none does.
+    """
+    home = _home_to_check(settings)
+    if settings.database is None and not occupied(home):
+        raise NoDatabaseYet(f"No database yet: the first start makes a private one in {home}.")
+    try:
+        return await _database(settings, reactor, home, stack), home
+    except InUse:
+        return await _opened(settings, reactor, conninfo_of(home), stack), home
+
+
+class NoDatabaseYet(RuntimeError):
+    """No gateway was ever started here."""
 
 
 class Smsd(MultiService):

@@ -42,9 +42,9 @@ STEPS: tuple[Step, ...] = (
     Step("queued", "sending", "a session that serves it has a place"),
     Step("sending", "queued", "never given to the transport, or unconfirmed and to be resent"),
     Step("sending", "sent", "the phone confirmed"),
-    Step("sending", "failed", "the phone reported a failure, or never answered"),
+    Step("sending", "failed", "the phone failed or never answered, or the operator ended it"),
     Step("queued", "sent", "a late result, for an earlier push had gone out after all"),
-    Step("queued", "failed", "a late result, for an earlier push had failed"),
+    Step("queued", "failed", "an earlier push had failed, or the operator ended it"),
     Step("failed", "sent", "a late success, for the truth wins"),
 )
 

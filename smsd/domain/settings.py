@@ -131,6 +131,14 @@ class Settings(Struct, frozen=True, kw_only=True):
         AtLeastOne,
         Told("How often a ticket is pushed at most", unit="pushes"),
     ] = 5
+    keep_messages: Annotated[
+        Annotated[int, Meta(ge=0, le=36_500)],
+        Told(
+            "How long messages are kept; tickets that have not ended stay",
+            unit="days",
+            zero="for ever",
+        ),
+    ] = 0
     max_connections_per_address: Annotated[
         Whole,
         Told(

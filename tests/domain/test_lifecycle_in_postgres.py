@@ -12,7 +12,7 @@ import pytest_twisted
 
 from smsd.domain.lifecycle import BIRTHS, RECEIVED, RESULTS, STATES, STEPS
 from smsd.domain.records import Result, new_ref
-from smsd.store import messages, resumption
+from smsd.store import messages, remedies, resumption
 from smsd.store.messages import NewMessage, Pushed, Served, Told
 from smsd.store.resumption import InDoubt, Waited
 from smsd.store.statements import Statement, all_statements
@@ -178,6 +178,19 @@ async def note_waits(database, rows):
     await resumption.note_waits(database, [Waited(ORG, row["id"], SESSION, 9) for row in rows])
 
 
+async def requeue_ticket(database, rows):
+    for row in rows:
+        await remedies.requeue(database, ORG, row["id"])
+
+
+async def fail_ticket(database, rows):
+    for row in rows:
+        await remedies.fail(database, ORG, row["id"], "by hand")
+
+
+#: What deletes messages: an org as a whole, a person, and what is old.
+ERASERS = {"erase_messages", "forget_address", "prune_messages"}
+
 #: Every statement that writes tickets, as it is run, and the steps that it takes.
 WRITERS = {
     "append_messages": (append, set()),
@@ -191,16 +204,18 @@ WRITERS = {
     ),
     "push_again": (push_again, {("sending", "failed")}),
     "note_waits": (note_waits, set()),
+    "requeue_ticket": (requeue_ticket, {("sending", "queued")}),
+    "fail_ticket": (fail_ticket, {("queued", "failed"), ("sending", "failed")}),
 }
 
 
-def test_every_statement_that_writes_tickets_is_tried_here_and_none_deletes_them():
+def test_every_statement_that_writes_tickets_is_tried_here_and_no_other_deletes_them():
     written = re.compile(r"\b(UPDATE|INSERT INTO|DELETE FROM|MERGE INTO|TRUNCATE)\s+messages\b")
     found = {name: set(written.findall(s.sql)) for name, s in all_statements().items()}
     writers = {name for name, verbs in found.items() if verbs & {"UPDATE", "INSERT INTO"}}
     assert writers == set(WRITERS)
     assert not any(verbs & {"MERGE INTO", "TRUNCATE"} for verbs in found.values())
-    assert {name for name, verbs in found.items() if "DELETE FROM" in verbs} <= {"delete_org"}
+    assert {name for name, verbs in found.items() if "DELETE FROM" in verbs} == ERASERS
 
 
 def test_every_step_is_taken_by_some_statement():
