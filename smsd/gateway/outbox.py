@@ -7,6 +7,7 @@ handed over like any others, and until then their places stay promised.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from msgspec import Struct
 from twisted.internet.defer import Deferred
@@ -28,7 +29,20 @@ from smsd.store.database import Database
 from smsd.store.messages import NewMessage
 from smsd.store.waiter import Certainty, NotYetKnown
 
-Ids = list[int] | None
+#: A ticket that nobody knew of for so long may have ended before it is pushed: then it is looked
+#: at once more. Sooner no timeout strikes, and an agent waits for the answer. Seconds.
+LONG_AGO = 3.0
+
+
+class Stored(NamedTuple):
+    """The ids of a call's tickets, and which of them nobody may push any more: they have ended,
+    or wait again, while nobody knew that they were there."""
+
+    ids: list[int]
+    gone: frozenset[int] = frozenset()
+
+
+Answer = Stored | None
 
 
 class AcceptedTicket(Struct, frozen=True):
@@ -61,7 +75,9 @@ class Outbox:
         self._roster = roster
         self._dispatch = dispatch
         self._spawn = spawn
-        self._lane: Batch[list[NewMessage], Ids] = Batch(
+        self._patience = patience
+        self._sent = 0.0
+        self._lane: Batch[list[NewMessage], Answer] = Batch(
             "tickets", self._write, certainty=Certainty(self._recall, patience)
         )
 
@@ -73,7 +89,7 @@ class Outbox:
         offers = [self._dispatch.offer(org_id, wish) for wish in wishes]
         rows = [_row(org_id, *drafted) for drafted in zip(drafts, wishes, offers, strict=True)]
         try:
-            ids = await self._store(org_id, rows)
+            stored = await self._store(org_id, rows)
         except NotYetKnown as doubt:
             late = self._hand_over_late(doubt.truth, rows, offers)
             self._spawn("handing over what was in doubt", late)
@@ -81,12 +97,12 @@ class Outbox:
         except BaseException:
             self._dispatch.withdraw(offers)
             raise
-        given = await self._hand_over(ids, rows, offers)
+        given = await self._hand_over(stored, rows, offers)
         return Accepted(
             online,
             [
                 AcceptedTicket(id_, draft.to, "sending" if pushed else "queued")
-                for id_, draft, pushed in zip(ids, drafts, given, strict=True)
+                for id_, draft, pushed in zip(stored.ids, drafts, given, strict=True)
             ],
         )
 
@@ -98,40 +114,72 @@ class Outbox:
         """When nothing waits for its commit any more."""
         await self._lane.drained()
 
-    async def _store(self, org_id: str, rows: list[NewMessage]) -> list[int]:
+    async def _store(self, org_id: str, rows: list[NewMessage]) -> Stored:
         size = sum(len(row.body) + ROW for row in rows)
-        ids = await self._lane.put(rows, org_id=org_id, rows=len(rows), size=size)
-        if ids is None:  # the org was deleted between its recognition and now
+        stored = await self._lane.put(rows, org_id=org_id, rows=len(rows), size=size)
+        if stored is None:  # the org was deleted between its recognition and now
             raise Unauthorised()
-        return ids
+        return stored
 
     async def _hand_over(
-        self, ids: list[int], rows: list[NewMessage], offers: list[Offer]
+        self, stored: Stored, rows: list[NewMessage], offers: list[Offer]
     ) -> list[bool]:
-        tickets = [_ticket(row, id_) for row, id_ in zip(rows, ids, strict=True)]
+        tickets = [_ticket(row, id_) for row, id_ in zip(rows, stored.ids, strict=True)]
         return await self._dispatch.hand_over(list(zip(offers, tickets, strict=True)))
 
     async def _hand_over_late(
-        self, truth: Deferred[list[Ids]], rows: list[NewMessage], offers: list[Offer]
+        self, truth: Deferred[list[Answer]], rows: list[NewMessage], offers: list[Offer]
     ) -> None:
-        (ids,) = await truth or [None]
-        if ids is None:
+        (stored,) = await truth or [None]
+        if stored is None:
             self._dispatch.withdraw(offers)
-        else:
-            await self._hand_over(ids, rows, offers)
+            return
+        gone = [at for at, id_ in enumerate(stored.ids) if id_ in stored.gone]
+        there = [at for at, id_ in enumerate(stored.ids) if id_ not in stored.gone]
+        self._dispatch.withdraw([offers[at] for at in gone])
+        await self._hand_over(
+            Stored([stored.ids[at] for at in there]),
+            [rows[at] for at in there],
+            [offers[at] for at in there],
+        )
 
-    async def _write(self, entries: Sequence[list[NewMessage]]) -> list[Ids]:
-        return _ids(entries, await messages.append(self._database, numbered(entries)))
+    async def _write(self, entries: Sequence[list[NewMessage]]) -> list[Answer]:
+        self._sent = self._patience.now
+        return _answers(entries, await messages.append(self._database, numbered(entries)))
 
-    async def _recall(self, entries: Sequence[list[NewMessage]], batch_id: str) -> list[Ids] | None:
+    async def _recall(
+        self, entries: Sequence[list[NewMessage]], batch_id: str
+    ) -> list[Answer] | None:
         ids = await messages.appended(self._database, numbered(entries), batch_id)
-        return None if ids is None else _ids(entries, ids)
+        if ids is None:
+            return None
+        answers = _answers(entries, ids)
+        if self._patience.now - self._sent < LONG_AGO:
+            return answers
+        return [
+            stored and Stored(stored.ids, await self._gone(rows, stored.ids))
+            for rows, stored in zip(entries, answers, strict=True)
+        ]
+
+    async def _gone(self, rows: list[NewMessage], ids: list[int]) -> frozenset[int]:
+        """Which of these were stored as a session's and are not so any more."""
+        gone: set[int] = set()
+        given: dict[str, list[int]] = {}
+        for row, id_ in zip(rows, ids, strict=True):
+            if row.session_id is not None:
+                given.setdefault(row.session_id, []).append(id_)
+        for session_id, handed in given.items():
+            still, _ = await messages.still_handed(
+                self._database, rows[0].org_id, session_id=session_id, ids=handed
+            )
+            gone |= set(handed) - {ticket.id for ticket in still}
+        return frozenset(gone)
 
 
-def _ids(entries: Sequence[list[NewMessage]], ids: dict[int, int]) -> list[Ids]:
-    """Of each entry; None where its org does not exist."""
+def _answers(entries: Sequence[list[NewMessage]], ids: dict[int, int]) -> list[Answer]:
+    """To each entry; None where its org does not exist."""
     return [
-        [ids[row.ord] for row in entry] if all(row.ord in ids for row in entry) else None
+        Stored([ids[row.ord] for row in entry]) if all(row.ord in ids for row in entry) else None
         for entry in entries
     ]
 

@@ -196,12 +196,18 @@ async def claim(
 async def handed(
     database: Database, org_id: str, *, session_id: str, batch_id: str
 ) -> Handed | None:
-    """What a session was given whose claim had its answer lost; None: nothing, for the claim
-    is void."""
+    """What a session was given whose claim had its answer lost; None: nothing, it is void."""
     ids = await batches.look_up(database, batch_id)
     if ids is None:
         return None
-    rows = await database.run(_HANDED, org_id=org_id, ids=ids, session_id=session_id)
+    return await still_handed(database, org_id, session_id=session_id, ids=ids)
+
+
+async def still_handed(
+    database: Database, org_id: str, *, session_id: str, ids: Sequence[int]
+) -> Handed:
+    """Of tickets that a session was given, those that are still its own, and those that failed."""
+    rows = await database.run(_HANDED, org_id=org_id, ids=list(ids), session_id=session_id)
     return Handed.of(org_id, rows)
 
 
