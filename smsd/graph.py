@@ -100,6 +100,7 @@ class Parts:
             confirm_timeout=settings.confirm_timeout,
             unconfirmed=settings.unconfirmed,
             max_attempts=settings.max_attempts,
+            keep_messages=settings.keep_messages,
         )
         self._links = LinkFactory(
             reactor,

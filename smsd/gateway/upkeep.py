@@ -1,4 +1,4 @@
-"""Chores on timers: the heartbeat, dead nodes, late tickets, places given up, old failures."""
+"""Chores on timers: the heartbeat, dead nodes, closed orgs, late tickets, what is out of date."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Any, Literal
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from smsd.domain.errors import Unavailable
+from smsd.domain.errors import Unauthorised, Unavailable
 from smsd.gateway.attendance import Attendance
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Doorman
 from smsd.gateway.resumption import UNDELIVERABLE
 from smsd.gateway.roster import Roster
 from smsd.gateway.spawn import Spawn
-from smsd.store import batches, messages, orgs, phones, resumption
+from smsd.store import batches, erasure, messages, orgs, phones, remedies, resumption
 from smsd.store.database import Database
 from smsd.store.trouble import Unanswered
 
@@ -38,6 +38,8 @@ class Upkeep:
     confirm_timeout: float
     unconfirmed: Literal["fail", "resend"]
     max_attempts: int
+    #: Days; 0: for ever.
+    keep_messages: int = 0
     _loops: list[LoopingCall] = field(default_factory=list)
     #: The answer to a beat was lost, which may have said so: other nodes forgot this one's phones.
     _forgotten: bool = False
@@ -49,7 +51,10 @@ class Upkeep:
         self._every(5, "heartbeat", self.beat)
         self._every(5, "poll", self.dispatch.poll)
         self._every(5, "late tickets", self._end_late)
+        self._every(5, "closed orgs", self.dismiss_closed)
         self._every(60, "pruning", self._prune)
+        if self.keep_messages:
+            self._every(3600, "deleting old messages", self.delete_old)
 
     def stop(self) -> None:
         for loop in self._loops:
@@ -69,6 +74,18 @@ class Upkeep:
         for node_id in await phones.sweep_nodes_everywhere(self.database):
             self._log.warn("node {node} is dead; its sessions are swept", node=node_id)
             self.attendance.resume_all()
+
+    async def dismiss_closed(self) -> None:
+        """The operator has closed or deleted an org: its phones go, and are not let in again."""
+        for org_id in await remedies.closed_orgs(self.database, self.roster.org_ids()):
+            for visit in self.roster.of(org_id):
+                visit.phone.close(Unauthorised("This org was closed by the gateway's operator."))
+                self.attendance.end(visit, "its org is closed")
+
+    async def delete_old(self) -> None:
+        """Messages are kept for so many days (setting ``keep_messages``)."""
+        if deleted := await erasure.prune(self.database, self.keep_messages):
+            self._log.info("deleted {number} old messages", number=deleted)
 
     async def _tick(self) -> None:
         self.dispatch.tick()
