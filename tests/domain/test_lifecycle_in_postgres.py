@@ -191,6 +191,17 @@ async def fail_ticket(database, rows):
 #: What deletes messages: an org as a whole, a person, and what is old.
 ERASERS = {"erase_messages", "forget_address", "prune_messages"}
 
+
+async def requeue_by_hand(database, rows):
+    for row in rows:
+        await remedies.requeue(database, ORG, row["id"])
+
+
+async def fail_by_hand(database, rows):
+    for row in rows:
+        await remedies.fail(database, ORG, row["id"], "no more")
+
+
 #: Every statement that writes tickets, as it is run, and the steps that it takes.
 WRITERS = {
     "append_messages": (append, set()),

@@ -111,11 +111,6 @@ class Call:
 ENDLESS = 3000
 
 
-#: A known fault, left out until it is mended: a phone asks again and again for what is still
-#: being stored. So many times are enough to know it; then it waits like others.
-UNMENDED, OFTEN = "claim_tickets", 50
-
-
 class Paced:
     """A node's way to the database. ``slow`` is None, or says where calls get stuck."""
 
@@ -186,14 +181,10 @@ class Paced:
         self.calls[call.name] += 1
         if self._forgotten:
             call.answer.errback(away())
-        elif self.dead or self._is_endless(call):
+        elif self.dead or self.calls.total() > ENDLESS:
             self.stuck.append(call)
         else:
             self._do(call)
-
-    def _is_endless(self, call: Call) -> bool:
-        known = call.name == UNMENDED and self.calls[UNMENDED] > OFTEN
-        return known or self.calls.total() > ENDLESS
 
     def _do(self, call: Call) -> None:
         sticks = self.slow is not None and (not self.names or call.name in self.names)
