@@ -45,7 +45,7 @@ class Start:
         may open as many files as it can be allowed."""
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would hold secrets
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        resource.getrlimit(resource.RLIMIT_NOFILE)  # a phone on line takes one
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a phone on line takes one
         return assemble(settings, self.reactor, announce=self.announce, failed=self.failed)
 
     def obey_hangups(self, service: Any, options: Options) -> None:
