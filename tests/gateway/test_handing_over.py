@@ -500,7 +500,7 @@ async def test_a_claim_is_not_made_again_and_again_while_a_ticket_is_being_store
         sending = Deferred.fromCoroutine(node.send())
         await soon(gate.reached)
         phone = await begun(node, org)
-        for _ in range(200):
+        while phone.visit.feeding and node.database.run_names["claim_tickets"] < 10:
             await sql(database, "SELECT 1")
         asked = node.database.run_names["claim_tickets"]
     await sending
