@@ -494,19 +494,20 @@ async def test_what_is_queued_while_we_look_is_found_though_the_answer_says_that
 async def test_a_claim_is_not_made_again_and_again_while_a_ticket_is_being_stored(
     node, org, database
 ):
-    """The org has something that waits, but not for this phone."""
+    """The org has something that waits, but not for this phone, which is fed when it was greeted
+    and, unless that still goes on, when it is known what it was given before."""
     await node.send("+1 555 0009")
     with node.database.held("append_messages") as gate:
         sending = Deferred.fromCoroutine(node.send())
         await soon(gate.reached)
         phone = await begun(node, org)
-        while phone.visit.feeding and node.database.run_names["claim_tickets"] < 10:
+        while node.database.under_way > 1 and node.database.run_names["claim_tickets"] < 10:
             await sql(database, "SELECT 1")
         asked = node.database.run_names["claim_tickets"]
     await sending
     await node.settled()
     assert phone.pushed == [2]
-    assert asked == 1
+    assert asked in (1, 2)
 
 
 async def begun(node: Node, org) -> RecordingPhone:
