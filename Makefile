@@ -5,10 +5,12 @@ PYTHON ?= python3
 ARGS ?=
 
 VENV := .venv
-PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
+# The benchmark's own: it needs the peer that the gateway is compared with.
+BENCH := .venv-bench
+PIP = $(VENV)/bin/python -m pip --disable-pip-version-check
 # twistd scans directories for its plugins; the default editable install hides them behind an
 # import hook, the compat mode puts the checkout on the path.
-INSTALL := $(PIP) install -qq --config-settings editable_mode=compat --editable
+INSTALL = $(PIP) install -qq --config-settings editable_mode=compat --editable
 METADATA := setup.cfg pyproject.toml
 # Questions of bandit that our code has no answer to. B101: our asserts tell the type checker what
 # is known, and judge no input. B104, B105, B108: words that look like an address to listen on, a
@@ -17,13 +19,14 @@ METADATA := setup.cfg pyproject.toml
 NOT_ASKED := B101,B104,B105,B108,B311,B404,B603
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-more faults lint clean
+.PHONY: help run test test-more faults bench lint clean
 
 help:
 	@echo 'make run    run the gateway on http://127.0.0.1:8080; options in ARGS="..."'
 	@echo 'make test   run all tests; some of them in ARGS="tests/domain -x"'
 	@echo 'make test-more  run the tests that need tools from apt (slowhttptest), or long'
 	@echo 'make faults kill, starve and cut off the gateway for most of an hour, and count what was lost'
+	@echo 'make bench  measure it beside a FastAPI peer, for an hour or two on an idle machine; needs wrk'
 	@echo 'make lint   check style, types and imports'
 	@echo 'make clean  remove what was installed and built, but no data (var/)'
 	@echo 'PYTHON=python3.12 in front chooses another Python for a new .venv.'
@@ -44,6 +47,9 @@ test-more: $(VENV)/.test
 faults: $(VENV)/.test
 	PYTHONPATH=.:tests $(VENV)/bin/python -m faults --report docs/faults-result.md $(ARGS)
 
+bench: $(BENCH)/.bench
+	PYTHONPATH=.:tests $(BENCH)/bin/python -m bench --report docs/performance/result.md $(ARGS)
+
 lint: $(VENV)/.lint
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
@@ -52,7 +58,7 @@ lint: $(VENV)/.lint
 	$(VENV)/bin/bandit -q -r smsd --skip $(NOT_ASKED)
 
 clean:
-	rm -rf $(VENV) build dist smsd.egg-info .mypy_cache .pytest_cache .ruff_cache \
+	rm -rf $(VENV) $(BENCH) build dist smsd.egg-info .mypy_cache .pytest_cache .ruff_cache \
 	    .hypothesis .import_linter_cache twisted/plugins/dropin.cache
 	find smsd tests twisted -name __pycache__ -prune -exec rm -rf {} +
 
@@ -67,10 +73,16 @@ $(VENV)/.test $(VENV)/.lint: $(VENV)/.%: $(METADATA) | $(VENV)/bin/python
 	@$(INSTALL) '.[$*]'
 	@touch $@ $(VENV)/.run
 
-$(VENV)/bin/python:
+$(BENCH)/.bench: VENV := $(BENCH)
+$(BENCH)/.bench: $(METADATA) | $(BENCH)/bin/python
+	@echo 'Installing smsd and its peer into $(BENCH) ...'
+	@$(INSTALL) '.[bench]'
+	@touch $@
+
+$(VENV)/bin/python $(BENCH)/bin/python: %/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo 'smsd needs Python 3.11 or newer: make PYTHON=python3.11 ...' >&2; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	    echo 'Python cannot make virtual environments here. As root: apt-get install python3-venv' >&2; \
 	    exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+	@$(PYTHON) -m venv $* || { rm -rf $*; exit 1; }
