@@ -27,10 +27,10 @@ class Quoting(Exception):
 def stumbling(work: Any) -> Any:
     """The same work, which breaks where it is told to."""
 
-    def stumble(self: Any, *given: Any) -> Any:
+    def stumble(self: Any, *given: Any, **how: Any) -> Any:
         words = repr(msgspec.to_builtins(given[-1], enc_hook=repr))
         if STUMBLE not in words:
-            return work(self, *given)
+            return work(self, *given, **how)
         try:
             return {}[words]
         except KeyError as error:
