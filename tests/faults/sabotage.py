@@ -18,12 +18,14 @@ def acknowledges_unstored() -> None:
 
     store = Inbox.store
 
-    async def hasty(self: Any, who: Any, sms: Any, visit: Any = None) -> int:
+    async def hasty(self: Any, who: Any, sms: Any, visit: Any = None, **how: Any) -> int:
         if not sms or type(who).__name__ == "Newcomer":
-            return await store(self, who, sms, visit)
+            return await store(self, who, sms, visit, **how)
         from twisted.internet.defer import Deferred
 
-        Deferred.fromCoroutine(store(self, who, sms, visit)).addErrback(lambda _: succeed(None))
+        Deferred.fromCoroutine(store(self, who, sms, visit, **how)).addErrback(
+            lambda _: succeed(None)
+        )
         return len(sms)
 
     Inbox.store = hasty  # type: ignore[method-assign]
