@@ -23,7 +23,7 @@ from smsd.gateway.patience import Patience
 from smsd.gateway.promises import Offer
 from smsd.gateway.roster import Roster
 from smsd.gateway.spawn import Spawn
-from smsd.store import messages
+from smsd.store import erasure, messages
 from smsd.store.batch import Batch
 from smsd.store.database import Database
 from smsd.store.messages import NewMessage
@@ -109,6 +109,10 @@ class Outbox:
     async def messages(self, caller: Caller, query: MessageQuery) -> bytes:
         """The JSON answer of ``GET /messages``."""
         return await messages.read(self._database, caller.org_id, query)
+
+    async def forget(self, caller: Caller, address: str) -> int:
+        """Delete what this address wrote and was sent; how many messages."""
+        return await erasure.forget(self._database, caller.org_id, address_key(address))
 
     async def drained(self) -> None:
         """When nothing waits for its commit any more."""

@@ -26,6 +26,7 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from smsd.rest import assets, websocket
 from smsd.rest.cors import Cors
+from smsd.rest.forget import forget_address
 from smsd.rest.health import health, ready
 from smsd.rest.messages import read_messages
 from smsd.rest.openapi import described
@@ -41,7 +42,15 @@ from smsd.rest.sims import list_sims
 from smsd.rest.webhook import store_inbound
 
 #: All that clients of the API can ask for, in the order of the OpenAPI document.
-ROUTES: tuple[Route, ...] = (store_inbound, read_messages, send, list_sims, health, ready)
+ROUTES: tuple[Route, ...] = (
+    store_inbound,
+    read_messages,
+    forget_address,
+    send,
+    list_sims,
+    health,
+    ready,
+)
 
 T = TypeVar("T")
 Respond = Callable[[Request, Mapping[str, str]], Awaitable[Reply | None]]
@@ -115,7 +124,7 @@ class Api(Resource):
         """What Klein found no route for."""
         error: Any = failure.value
         if request.method == b"OPTIONS" and request.path == b"*":
-            error = MethodNotAllowed(["GET", "HEAD", "POST"])
+            error = MethodNotAllowed(["DELETE", "GET", "HEAD", "POST"])
         if request.method == b"OPTIONS" and isinstance(error, MethodNotAllowed):
             self._cors.mark_preflight(request)
             return request.put(

@@ -12,7 +12,7 @@ from smsd.rest.request import Request
 
 ANY = "*"
 _PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, POST",
+    "Access-Control-Allow-Methods": "GET, POST, DELETE",
     "Access-Control-Allow-Headers": "Content-Type, X-Secret-Key, X-Org-Id, X-Claim-Token",
     "Access-Control-Max-Age": "600",
 }

@@ -130,8 +130,12 @@ class _Schemas:
 
     def parameters(self, kind: type[msgspec.Struct]) -> list[Json]:
         """A query record as parameters of a URL."""
-        properties: Json = self._queries[kind.__name__]["properties"]
-        return [_parameter(name, schema) for name, schema in properties.items()]
+        query = self._queries[kind.__name__]
+        properties: Json = query["properties"]
+        required = query.get("required", ())
+        return [
+            _parameter(name, schema, needed=name in required) for name, schema in properties.items()
+        ]
 
 
 def _kinds(each: Route) -> list[Any]:
@@ -139,7 +143,7 @@ def _kinds(each: Route) -> list[Any]:
     return [each.answer, *asked]
 
 
-def _parameter(name: str, schema: Json) -> Json:
+def _parameter(name: str, schema: Json, *, needed: bool) -> Json:
     """In a URL there is no null: what is not asked for is left out."""
     given = dict(schema)
     if given.get("default", ...) is None:
@@ -149,7 +153,8 @@ def _parameter(name: str, schema: Json) -> Json:
     if None in given.get("enum", []):
         given["enum"] = [word for word in given["enum"] if word is not None]
     description = given.pop("description", "")
-    return {"name": name, "in": "query", "description": description, "schema": given}
+    parameter = {"name": name, "in": "query", "description": description, "schema": given}
+    return {**parameter, "required": True} if needed else parameter
 
 
 def _operation(each: Route, path: str, schemas: _Schemas) -> Json:

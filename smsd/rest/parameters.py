@@ -36,13 +36,13 @@ class Parameters(Generic[T]):
     def __init__(self, kind: type[T]) -> None:
         self.kind = kind
         self._reader = Reader(kind)
-        self._none = kind()
         fields = msgspec.structs.fields(kind)
+        self._none = None if any(field.required for field in fields) else kind()
         self._numbers = {field.name for field in fields if _is_number(field.type)}
 
     def read(self, query: bytes) -> T:
         """Raises `Invalid` with every fault."""
-        if not query:
+        if not query and self._none is not None:
             return self._none
         try:
             return self._reader.build(

@@ -46,6 +46,7 @@ class Notes:
     stored: list[tuple[Caller | Newcomer, Sequence[Inbound]]] = field(default_factory=list)
     accepted: list[tuple[Caller, Sequence[Draft]]] = field(default_factory=list)
     read: list[tuple[Caller, MessageQuery]] = field(default_factory=list)
+    forgotten: list[tuple[Caller, str]] = field(default_factory=list)
     upgraded: list[tuple[Any, Any, str | None, bool]] = field(default_factory=list)
     lacking: list[str] = field(default_factory=list)
     before: Callable[[], Any] | None = None
@@ -92,6 +93,10 @@ class Notes:
 
     async def sims(self, caller: Caller) -> Struct:
         return Sims(online_devices=0, live_sims=[], known_sims=[])
+
+    async def forget(self, caller: Caller, address: str) -> int:
+        self.forgotten.append((caller, address))
+        return len(self.forgotten)
 
     async def missing(self) -> list[str]:
         return self.lacking

@@ -29,6 +29,7 @@ CONTRACT = [
     ("/webhook", "post"),
     ("/messages/{org_id}", "get"),
     ("/messages/{org_id}/{secret_key}", "get"),
+    ("/messages/{org_id}", "delete"),
     ("/send/{org_id}", "post"),
     ("/sims/{org_id}", "get"),
     ("/sims/{org_id}/{secret_key}", "get"),

@@ -106,7 +106,7 @@ def test_no_such_path_is_404(org: Org, path: str) -> None:
         ("GET", "/webhook", {"POST", "OPTIONS"}),
         ("PUT", "/webhook", {"POST", "OPTIONS"}),
         ("GET", "/send/an-org", {"POST", "OPTIONS"}),
-        ("POST", "/messages/an-org", {"GET", "HEAD", "OPTIONS"}),
+        ("POST", "/messages/an-org", {"DELETE", "GET", "HEAD", "OPTIONS"}),
         ("DELETE", "/messages/an-org/a-secret-key-of-it", {"GET", "HEAD", "OPTIONS"}),
         ("PATCH", "/sims/an-org", {"GET", "HEAD", "OPTIONS"}),
         ("POST", "/health", {"GET", "HEAD", "OPTIONS"}),
