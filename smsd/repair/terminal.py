@@ -104,7 +104,7 @@ class Terminal:
             total += number
             if self._clock() >= next_time:
                 next_time = self._clock() + SOON
-                self.tell(f"{doing}: {total:,} ...")
+                self.tell(f"{doing}: {total:,} ..." if total else f"{doing} ...")
 
         return told
 

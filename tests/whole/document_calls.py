@@ -13,12 +13,15 @@ from visitors import Org
 HONEST = Path(__file__).with_name("honest_callers.py")
 #: Every check is made of every call; only which status may answer what is said more exactly.
 #: What is bad and over 1 MiB is told 413 before anybody reads it. A call that is not a WebSocket
-#: handshake (schemathesis makes no others) is told 426 at /websocket, whatever it asks.
+#: handshake (schemathesis makes no others) is told 426 at /websocket, whatever it asks. DELETE takes
+#: one person's messages out of a list that stays, so that a list is no use of what was deleted.
 CONFIG = """
 hooks = "{hooks}"
 
 [checks]
 negative_data_rejection.expected-statuses = ["400", "401", "404", "405", "413", "415", "422", "429"]
+
+use_after_free.enabled = false
 
 [parameters]
 "path.org_id" = "{org_id}"
