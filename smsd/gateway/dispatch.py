@@ -273,6 +273,13 @@ class Dispatch:
                 serving = self._roster.first(org_id, key)
                 self.wake({serving} if serving else set())
 
+    async def note_receipts(self) -> None:
+        """Write down what phones that are still on line have read and not answered: when that is
+        given up, it counts."""
+        pushes = [push for visit in self._roster for push in visit.unsettled(receipted=True)]
+        if pushes:
+            await self._note_ends(pushes)
+
     def given_up(self, late: Iterable[tuple[str, int]]) -> None:
         """These tickets' phones never answered: they have failed, or wait again. (org, id)"""
         by_org: dict[str, set[int]] = {}

@@ -100,6 +100,7 @@ class Upkeep:
                 )
             ]
         else:
+            await self.dispatch.note_receipts()
             late = await resumption.requeue_unconfirmed_everywhere(
                 self.database,
                 timeout=self.confirm_timeout,

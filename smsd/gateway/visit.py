@@ -274,8 +274,10 @@ class Visit:
             return self.device_key == other.device_key
         return bool(self.numbers & other.numbers) or self.phone_id == other.phone_id == "?"
 
-    def unsettled(self) -> list[Pushed]:
-        """What is known of the pushes that have no result; for the end of the visit."""
+    def unsettled(self, *, receipted: bool = False) -> list[Pushed]:
+        """What is known of the pushes that have no result, or of those that have had a receipt."""
         return [
-            self.pushed(id_, push.pushed_at, push.received_at) for id_, push in self._open.items()
+            self.pushed(id_, push.pushed_at, push.received_at)
+            for id_, push in self._open.items()
+            if push.received_at is not None or not receipted
         ]

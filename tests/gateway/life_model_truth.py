@@ -23,8 +23,6 @@ from smsd.phone.frames import SendResult
 ARROWS = {(step.leaves, step.enters) for step in STEPS}
 FINAL = ("sent", "failed")
 CONFIRM_TIMEOUT, MAX_ATTEMPTS = 600.0, 2
-#: A known fault, left out until it is mended: what is requeued counts a receipt twice.
-UNMENDED = 2
 #: How much longer the clock of the real Postgres may have run than the model's. Seconds.
 SLACK = 60.0
 
@@ -117,8 +115,7 @@ class Truth:
                 assert waited > CONFIRM_TIMEOUT - SLACK, f"given up after {waited} s"
             case "undeliverable":
                 taken = sum(push.received for push in life.pushes)
-                counted = taken * (UNMENDED if self.mode == "resend" else 1)
-                assert counted >= MAX_ATTEMPTS, f"given up after {taken} receipts"
+                assert taken >= MAX_ATTEMPTS, f"given up after {taken} receipts"
             case other:
                 raise AssertionError(f"failed for {other}")
 

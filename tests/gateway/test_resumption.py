@@ -264,7 +264,7 @@ async def test_unconfirmed_tickets_wait_again_where_the_setting_says_resend(node
     await node.settled()
     assert other.pushed == [1]
     found = await sql(database, "SELECT status, attempts, receipted FROM messages")
-    assert found == [("sending", 2, 2)]
+    assert found == [("sending", 2, 1)]
 
 
 async def until_idle(node: Node, database) -> None:

@@ -73,9 +73,6 @@ def test_no_ticket_is_lost_or_stuck_or_sent_twice(bench, number, examples):
 # -- what the model has found ----------------------------------------------------------------
 
 
-NOT_MENDED = pytest.mark.xfail(strict=True, reason="not mended yet: see UNMENDED in the model")
-
-
 async def given_up(node, database) -> None:
     """Nobody answers for as long as may be, and the setting ``unconfirmed`` is ``resend``."""
     node.upkeep.unconfirmed = "resend"
@@ -84,7 +81,6 @@ async def given_up(node, database) -> None:
     await node.settled()
 
 
-@NOT_MENDED
 @pytest_twisted.ensureDeferred
 async def test_a_push_that_had_its_receipt_and_is_to_be_resent_counts_once(node, database):
     await made_org(database)
@@ -97,7 +93,6 @@ async def test_a_push_that_had_its_receipt_and_is_to_be_resent_counts_once(node,
     assert await sql(database, "SELECT status, receipted FROM messages") == [("queued", 2)]
 
 
-@NOT_MENDED
 @pytest_twisted.ensureDeferred
 async def test_a_phone_that_stays_and_never_answers_is_not_asked_for_ever(node, database):
     """After five pushes that had a receipt and no result."""

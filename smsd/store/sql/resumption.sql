@@ -69,8 +69,7 @@ RETURNING m.id
 -- Tickets that a phone took and never confirmed wait again, under the same id, unless they were
 -- taken and never answered too often.
 WITH late AS (
-    SELECT org_id, id,
-        receipted + CASE WHEN received_at IS NULL THEN 0 ELSE 1 END AS receipted
+    SELECT org_id, id, receipted
     FROM messages
     WHERE status = 'sending'
         AND handed_at < clock_timestamp() - make_interval(secs => %(timeout)s)
@@ -82,7 +81,6 @@ UPDATE messages AS m
 SET status = CASE WHEN l.receipted >= %(max_attempts)s THEN 'failed' ELSE 'queued' END,
     error = CASE WHEN l.receipted >= %(max_attempts)s THEN 'undeliverable' END,
     error_detail = CASE WHEN l.receipted >= %(max_attempts)s THEN %(detail)s END,
-    receipted = l.receipted,
     handed_at = NULL
 FROM late AS l
 WHERE m.org_id = l.org_id AND m.id = l.id
