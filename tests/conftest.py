@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from databases import FAST, conninfo_of, opened
+from databases import FAST, PARTITIONED, conninfo_of, opened, partitioned
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -58,6 +58,8 @@ async def _with_template(server: PrivatePostgres) -> str:
     await admin.run(Statement("create", f"CREATE DATABASE {TEMPLATE}"))
     template = await opened(conninfo_of(conninfo, TEMPLATE), 1)
     await migrate(template)
+    if os.environ.get(PARTITIONED):
+        await partitioned(template)
     await template.close()
     await admin.close()
     return conninfo
