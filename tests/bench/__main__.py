@@ -6,6 +6,7 @@ Writes a page and a picture where it is told to.
 from __future__ import annotations
 
 import argparse
+import resource
 import shutil
 import signal
 import sys
@@ -78,12 +79,19 @@ def _command() -> str:
     return f'make bench ARGS="{" ".join(said)}"' if said else "make bench"
 
 
+def _raise_limit() -> None:
+    """Both sides hold a file for each phone, and take their limit over from here."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def main() -> int:
     asked = options()
     if unknown := set(asked.only.split(",")) - set(SCENARIOS):
         print(f"--only takes {', '.join(SCENARIOS)}; not {', '.join(sorted(unknown))}")
         return 2
     load.wanted()
+    _raise_limit()
     # Asked to end, end in order: processes are stopped on the way out.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     home = Path(tempfile.mkdtemp(prefix="smsd-bench-", dir=asked.home))

@@ -38,21 +38,32 @@ def draw(results: Mapping[str, Figures], to: Path) -> bool:
 
 
 def _column(above: Any, below: Any, point: str, results: Mapping[str, Figures]) -> None:
-    for name in _COLUMNS[point]:
-        for who in results[name].whose() if name in results else ():
-            label = f"{name}, {who}"
-            _curve(above, results[name].of(who, "a second"), f"{label}: a second", "-")
-            _curve(below, results[name].of(who, "p99 ms"), f"{label}: p99", "-")
-            _curve(below, results[name].of(who, "p50 ms"), f"{label}: p50", ":")
-    above.set_ylabel("a second")
-    below.set_ylabel("milliseconds")
+    curves = [
+        (f"{name}, {who}", results[name], who)
+        for name in _COLUMNS[point]
+        if name in results
+        for who in results[name].whose()
+    ]
+    for at, (label, figures, who) in enumerate(curves):
+        colour = f"C{at}"
+        _curve(above, figures.of(who, "a second"), label, f"{colour}-")
+        _curve(below, figures.of(who, "p99 ms"), f"{label}: p99", f"{colour}-")
+        _curve(below, figures.of(who, "p50 ms"), f"{label}: p50", f"{colour}:")
+    _dress(above, "a second", curves[0][1])
+    _dress(below, "milliseconds", curves[0][1])
     below.set_xlabel(point)
-    for axis in (above, below):
-        axis.set_xscale("log")
-        axis.set_ylim(bottom=0)
-        axis.legend(fontsize="x-small")
 
 
 def _curve(axis: Any, points: list[tuple[int, float]], label: str, style: str) -> None:
     xs, ys = zip(*sorted(points), strict=True)
     axis.plot(xs, ys, style, marker="o", markersize=3, label=label)
+
+
+def _dress(axis: Any, unit: str, figures: Figures) -> None:
+    points = sorted({at for _, at in figures.taken})
+    axis.set_ylabel(unit)
+    axis.set_xscale("log")
+    axis.set_xticks(points, [f"{at:,}" for at in points])
+    axis.minorticks_off()
+    axis.set_ylim(bottom=0)
+    axis.legend(fontsize="x-small")
