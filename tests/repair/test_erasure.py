@@ -68,7 +68,9 @@ async def test_a_person_is_forgotten_in_batches_and_in_one_org_alone(filled):
 
 @pytest_twisted.ensureDeferred
 async def test_what_is_older_than_so_many_days_goes_in_every_org_and_nothing_younger(filled):
-    assert await erasure.prune(filled, 10) == 2 * 2000
+    steps = []
+    assert await erasure.prune(filled, 10, told=steps.append) == 2 * 2000
+    assert steps == [1000, 1000, 0] * 2  # the first page with a young one is the last
     rows = await ask(filled, "SELECT org_id, min(id) FROM messages GROUP BY 1 ORDER BY 1")
     assert [(org_id, oldest in (2000, 2001)) for org_id, oldest in rows] == [
         ("acme", True),
