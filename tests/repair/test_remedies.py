@@ -7,7 +7,7 @@ import pytest_twisted
 
 from smsd.domain.records import new_ref
 from smsd.store import messages, orgs, overview, remedies
-from smsd.store.messages import NewMessage
+from smsd.store.messages import NewMessage, Pushed
 from smsd.store.remedies import CLOSED, NoGrace, Secret
 from smsd.store.statements import Statement
 
@@ -125,9 +125,12 @@ async def test_closed_orgs_and_those_that_are_no_more_are_told_from_others(datab
 @pytest_twisted.ensureDeferred
 async def test_a_ticket_whose_phone_is_gone_waits_again_as_if_it_were_new(database, org):
     id_ = await ticket(database, "sending")
+    await messages.end_pushes(database, [Pushed(ORG, id_, SESSION, "?", 1000, 2000)])
     assert await remedies.requeue(database, ORG, id_)
-    rows = await ask(database, "SELECT status, session_id, handed_at, attempts FROM messages")
-    assert rows == [("queued", None, None, 1)]
+    rows = await ask(
+        database, "SELECT status, session_id, handed_at, attempts, receipted FROM messages"
+    )
+    assert rows == [("queued", None, None, 1, 1)]
 
 
 @pytest_twisted.ensureDeferred

@@ -11,11 +11,12 @@ from daemon import bare_environment
 from visitors import Org
 
 HONEST = Path(__file__).with_name("honest_callers.py")
-#: Every check but one is made of every call; only which status may answer what is said more exactly.
+#: Every check but one is made of every call; only which status may answer what is said more
+#: exactly.
 #: What is bad and over 1 MiB is told 413 before anybody reads it. A call that is not a WebSocket
 #: handshake (schemathesis makes no others) is told 426 at /websocket, whatever it asks.
-#: DELETE takes one person's messages out of a list that stays: to read the list afterwards is no use
-#: of what was deleted.
+#: DELETE takes one person's messages out of a list that stays: to read the list afterwards is no
+#: use of what was deleted.
 CONFIG = """
 hooks = "{hooks}"
 

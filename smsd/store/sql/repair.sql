@@ -118,10 +118,10 @@ FROM messages AS m
 WHERE m.org_id = %(org_id)s AND m.id = %(id)s AND m.direction = 'out'
 
 -- requeue_ticket --
--- A ticket that no phone on line holds waits again, under the same id.
+-- A ticket that no phone on line holds waits again, under the same id. A receipt was counted when
+-- its session ended.
 UPDATE messages AS m
-SET status = 'queued', session_id = NULL, handed_at = NULL, pushed_at = NULL, received_at = NULL,
-    receipted = m.receipted + CASE WHEN m.received_at IS NULL THEN 0 ELSE 1 END
+SET status = 'queued', session_id = NULL, handed_at = NULL, pushed_at = NULL, received_at = NULL
 WHERE m.org_id = %(org_id)s AND m.id = %(id)s AND m.status = 'sending'
     AND NOT EXISTS (
         SELECT 1 FROM sessions AS s JOIN nodes AS n USING (node_id)
