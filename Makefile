@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 ARGS ?=
+# Most tests wait more than they compute. With 0 they run one after another, and -s shows all.
+AT_ONCE ?= 2
 
 VENV := .venv
 # The benchmark's own: it needs the peer that the gateway is compared with.
@@ -24,7 +26,7 @@ NOT_ASKED := B101,B104,B105,B108,B311,B404,B603
 help:
 	@echo 'make run    run the gateway on http://127.0.0.1:8080; options in ARGS="..."'
 	@echo 'make test   run all tests; some of them in ARGS="tests/domain -x"'
-	@echo 'make test-more  run the tests that need tools from apt (slowhttptest), or long'
+	@echo 'make test-more  run those that need tools from apt; the long ones with ARGS="-m long"'
 	@echo 'make faults kill, starve and cut off the gateway for most of an hour, and count what was lost'
 	@echo 'make bench  measure it beside a FastAPI peer, for an hour or two on an idle machine; needs wrk'
 	@echo 'make lint   check style, types and imports'
@@ -39,10 +41,10 @@ run: $(VENV)/.run
 	{ code=$$?; [ $$code -eq 130 ] || exit $$code; }
 
 test: $(VENV)/.test
-	$(VENV)/bin/python -m pytest $(ARGS)
+	$(VENV)/bin/python -m pytest -n $(AT_ONCE) --dist loadfile $(ARGS)
 
 test-more: $(VENV)/.test
-	$(VENV)/bin/python -m pytest tests/more $(ARGS)
+	$(VENV)/bin/python -m pytest tests/more -m 'not long' $(ARGS)
 
 faults: $(VENV)/.test
 	PYTHONPATH=.:tests $(VENV)/bin/python -m faults --report docs/faults-result.md $(ARGS)

@@ -15,6 +15,7 @@ from bench import cost
 MOST = 0.30
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("valgrind") is None, reason="not run: no valgrind (apt)")
 def test_a_webhook_takes_less_than_a_third_of_what_bare_twisted_web_takes() -> None:
     found = cost.instructions()

@@ -35,6 +35,7 @@ async def test_the_messages_of_this_run_lie_in_partitions(database: Database) ->
     assert await database.run(Statement("kind", kind)) == [("p",)]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(PARTITIONED in os.environ, reason="this is that run")
 def test_store_and_gateway_do_not_notice_that_messages_are_partitioned() -> None:
     store = [path for name in _STORE for path in (_TESTS / "store").glob(f"test_{name}.py")]
