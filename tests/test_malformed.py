@@ -170,7 +170,7 @@ def order(raw: bytes) -> None:
         draft.body.encode()
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS, ids=range(len(SEEDS)))
 @pytest.mark.parametrize(
     ("understand", "good"),
     [(frame, FRAMES), (delivery, DELIVERIES), (order, ORDERS)],
@@ -187,7 +187,7 @@ def test_what_is_malformed_is_understood_or_refused(
     assert understood + refused == EACH
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS, ids=range(len(SEEDS)))
 def test_a_malformed_query_is_understood_or_refused(seed: int) -> None:
     chance = random.Random(seed)
     read = Parameters(MessageQuery).read

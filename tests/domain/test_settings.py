@@ -70,7 +70,7 @@ def test_the_config_flag_beats_the_variable() -> None:
     assert found.window == 7
 
 
-@pytest.mark.parametrize("row", TABLE.values(), ids=str)
+@pytest.mark.parametrize("row", TABLE.values(), ids=lambda row: row.name)
 def test_every_default_obeys_its_own_rule(row) -> None:
     if row.default is not None:
         assert row.read(str(row.default) if row.name == "data_dir" else row.default) == row.default

@@ -40,13 +40,16 @@ def runs() -> list[tuple[int, int]]:
     return [(1, 15), (secrets.randbelow(1 << 32), 15)]
 
 
+RUN = runs()
+
+
 @pytest.fixture
 def bench(conninfo: str) -> Iterator[Bench]:
     with Bench(conninfo).listening() as bench:
         yield bench
 
 
-@pytest.mark.parametrize(("number", "examples"), runs())
+@pytest.mark.parametrize(("number", "examples"), RUN, ids=range(len(RUN)))
 def test_no_ticket_is_lost_or_stuck_or_sent_twice(bench, number, examples):
     life = type("Life", (TicketLife,), {"bench": bench})
     began = time.monotonic()

@@ -159,7 +159,11 @@ async def test_a_number_that_now_belongs_to_another_process_does_not_stop_the_st
     assert other.poll() is None
 
 
-@pytest.mark.parametrize("number", ["1", "999999999", "", "not a number", str(os.getpid())])
+@pytest.mark.parametrize(
+    "number",
+    ["1", "999999999", "", "not a number", str(os.getpid())],
+    ids=["init's", "too large", "empty", "no number", "our own"],
+)
 @pytest_twisted.ensureDeferred
 async def test_stale_and_broken_notes_do_not_stop_the_start(home, number):
     _note(await filled(home), number)
