@@ -15,10 +15,7 @@ from typing import Any
 import psycopg2
 from faults.disk import Disks, NoDisk
 from faults.processes import send, title
-from faults.server import CONNECTIONS, Server
-
-#: Places that Postgres keeps for superusers.
-RESERVED = 3
+from faults.server import Server
 
 __all__ = ["NoDisk", "Postgres"]
 
@@ -123,12 +120,12 @@ class Postgres(Server):
         _close(self._hogs)
 
     def _hogged(self) -> bool:
+        before = len(self._hogs)
         try:
-            while len(self._hogs) < CONNECTIONS:
+            while True:
                 self._hogs.append(self.connect("hog"))
         except psycopg2.OperationalError:  # no more for now; what the gateway has goes next
-            return self.kill_backends() == 0 and len(self._hogs) == CONNECTIONS - RESERVED
-        return True
+            return self.kill_backends() == 0 and len(self._hogs) == before
 
     def hold_lock(self, sql: str = "LOCK TABLE messages IN ACCESS EXCLUSIVE MODE") -> None:
         """Do this in a transaction that stays open until `release_locks`."""
