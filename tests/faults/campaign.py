@@ -55,6 +55,12 @@ class Plan:
         ]
 
     @property
+    def patience(self) -> float:
+        """Until when every ticket has come to its end: one that its phone never answers is given
+        up once, or waits and is pushed again until `max_attempts` (5) of them had a receipt."""
+        return (8 if self.resend else 2) * self.confirm_timeout + 20
+
+    @property
     def allowed(self) -> tuple[str, ...]:
         """What the contract allows on such a gateway, or over such roads."""
         return (UNDER_RESEND if self.resend else ()) + (
@@ -102,7 +108,7 @@ class Campaign:
         await self._strike(plan, line)
         await field.heal()
         await field.stop_traffic()
-        await field.quiet(within=2 * plan.confirm_timeout + 20)
+        await field.quiet(within=plan.patience)
         if plan.lives:
             line.memory = (line.memory or (0, 0))[0], field.gateway.memory()
         await self._judge(line, floors)
