@@ -68,6 +68,30 @@ HARMLESS: dict[str, str] = {
     "know_address": "which addresses are known; nothing of a message",
     "prune_failures_everywhere": "throws away what no longer counts",
     "prune_addresses_everywhere": "throws away what no longer counts",
+    **dict.fromkeys(
+        (
+            "closed_orgs",
+            "describe_org",
+            "find_ticket",
+            "older_statements",
+            "open_tickets_everywhere",
+            "orgs_after_everywhere",
+            "read_orgs_everywhere",
+            "read_phones_everywhere",
+            "schema_is_there",
+            "schema_version",
+        ),
+        "reads, for the operator",
+    ),
+    **dict.fromkeys(
+        ("erase_messages", "forget_address", "prune_messages"),
+        "deletes a batch of what is to go, and goes on where it ended",
+    ),
+    **dict.fromkeys(
+        ("delete_org", "forget_failures", "replace_secret", "requeue_ticket", "fail_ticket"),
+        "an operator's, of which this campaign has none; tried by tests of its own",
+    ),
+    "hold_counter": "a lock of its transaction, gone with it",
 }
 
 
