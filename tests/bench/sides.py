@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,7 +38,7 @@ def org(at: int) -> str:
 
 
 @dataclass(frozen=True)
-class Side:
+class Side(ABC):
     """What can be measured. ``stores`` and ``settles`` are how its statements look that store
     messages and that write down results."""
 
@@ -45,17 +46,17 @@ class Side:
     stores: str
     settles: str
 
+    @abstractmethod
     def argv(self, port: int, database: Database, home: Path) -> list[str]:
         """The command that runs it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def environ(self, database: Database) -> dict[str, str]:
         """What it is told besides."""
-        raise NotImplementedError
 
+    @abstractmethod
     def make_orgs(self, database: Database, names: Sequence[str]) -> None:
         """As if they had been claimed, which takes argon2id's time for each."""
-        raise NotImplementedError
 
 
 class Ours(Side):
