@@ -21,7 +21,7 @@ METADATA := setup.cfg pyproject.toml
 NOT_ASKED := B101,B104,B105,B108,B311,B404,B603
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-more faults bench lint clean
+.PHONY: help run test test-more faults bench docs lint clean
 
 help:
 	@echo 'make run    run the gateway on http://127.0.0.1:8080; options in ARGS="..."'
@@ -29,6 +29,7 @@ help:
 	@echo 'make test-more  run those that need tools from apt; the long ones with ARGS="-m long"'
 	@echo 'make faults kill, starve and cut off the gateway for most of an hour, and count what was lost'
 	@echo 'make bench  measure it beside a FastAPI peer, for an hour or two on an idle machine; needs wrk'
+	@echo 'make docs   build the site of docs/ into build/docs; a warning or a dead link is an error'
 	@echo 'make lint   check style, types and imports'
 	@echo 'make clean  remove what was installed and built, but no data (var/)'
 	@echo 'PYTHON=python3.12 in front chooses another Python for a new .venv.'
@@ -52,6 +53,11 @@ faults: $(VENV)/.test
 bench: $(BENCH)/.bench
 	PYTHONPATH=.:tests $(BENCH)/bin/python -m bench --report docs/performance/result.md $(ARGS)
 
+# All pages anew each time: a page that has not changed may have lost what it links to.
+docs: $(VENV)/.docs
+	$(VENV)/bin/python -m sphinx -q -n -W --keep-going -E -d build/doctrees docs build/docs
+	@echo 'The first page is build/docs/index.html'
+
 lint: $(VENV)/.lint
 	$(VENV)/bin/ruff check
 	$(VENV)/bin/ruff format --check
@@ -70,7 +76,7 @@ $(VENV)/.run: $(METADATA) | $(VENV)/bin/python
 	@$(INSTALL) .
 	@touch $@
 
-$(VENV)/.test $(VENV)/.lint: $(VENV)/.%: $(METADATA) | $(VENV)/bin/python
+$(VENV)/.test $(VENV)/.docs $(VENV)/.lint: $(VENV)/.%: $(METADATA) | $(VENV)/bin/python
 	@echo 'Installing smsd and what make $* needs into $(VENV) ...'
 	@$(INSTALL) '.[$*]'
 	@touch $@ $(VENV)/.run
