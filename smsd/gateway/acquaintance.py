@@ -65,6 +65,7 @@ class Acquaintance:
         self._lane: Batch[orgs.Asked, orgs.Recalled | None] = Batch(
             "acquaintance", self._recall, rows=ROWS
         )
+        self.lanes = (self._lane,)
 
     async def of(self, org_id: str, address: str) -> Known | None:
         """What is known, at most a second old; None where there is no such org."""

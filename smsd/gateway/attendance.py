@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from smsd.domain.errors import Problem, Replaced, ShuttingDown, Unauthorised
 from smsd.domain.numbers import masked
 from smsd.domain.records import Sim
+from smsd.domain.tallies import PushTally
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller
 from smsd.gateway.patience import Patience
@@ -61,6 +62,8 @@ class Attendance:
         self._beginning: Batch[SessionRow, None] = Batch("sessions", self._write_begun, rows=ROWS)
         self._reporting: Batch[SessionRow, None] = Batch("sims", self._write_reported, rows=ROWS)
         self._ending: Batch[SessionRow, None] = Batch("ends", self._write_ended, rows=ROWS)
+        self.lanes = (self._beginning, self._reporting, self._ending)
+        self.pushes = PushTally()
 
     async def begin(self, caller: Caller, identity: Identity, phone: Phone) -> Visit:
         """The phone is on line from now on; an older session of the same device is closed.
@@ -78,6 +81,7 @@ class Attendance:
             self._limits,
             clock=self._clock,
             time_of_day=self._time_of_day,
+            tally=self.pushes,
         )
         try:
             await self._tell(self._beginning, visit)

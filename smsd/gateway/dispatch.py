@@ -55,6 +55,7 @@ class Dispatch:
         self._holds = Holds()
         self._promises = Promises()
         self._waiting: Batch[str, bool] = Batch("waiting", self._ask_who_waits, rows=ROWS)
+        self.lanes = (self._waiting,)
 
     # -- a new ticket --------------------------------------------------------------------------
 

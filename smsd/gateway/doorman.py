@@ -83,6 +83,9 @@ class Doorman:
         self._hashing = hashing
         self._claims = claims
         self._acquaintance = Acquaintance(database, reactor)
+        self.lanes = self._acquaintance.lanes
+        #: Orgs that were claimed, secrets that were wrong, locks that these brought about.
+        self.claims = self.wrong_secrets = self.locks = 0
         self._attempts: Turns[Caller] = Turns(WAITING, "attempts for this OrgId")
         self._failures = Limit(
             reactor.seconds, max_failures_per_minute, 60, "failed attempts a minute"
@@ -144,6 +147,7 @@ class Doorman:
                 self._claimed.take_back(newcomer.address)
         self._acquaintance.forget(newcomer.org_id)
         if won:
+            self.claims += 1
             self._log.info("org {org} was claimed", org=newcomer.org_id)
             return Caller(newcomer.org_id), True
         caller = await self.recognise(newcomer.credentials, newcomer.address)
@@ -222,7 +226,9 @@ class Doorman:
         if isinstance(reserved, orgs.Shut):
             raise Locked(retry_after=reserved.seconds)
         if not await self._right(org_id, secret, seal):
+            self.wrong_secrets += 1
             if reserved.lock_before is not None:
+                self.locks += 1
                 self._log.warn("org {org} is locked: too many wrong secrets", org=org_id)
             return False
         await self._database.transaction(

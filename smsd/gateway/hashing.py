@@ -30,7 +30,8 @@ class Hashing:
         self._pool = ThreadPool(0, THREADS, "argon2")
         # OWASP's minimum for argon2id; the library's default would cost five times as much.
         self._argon2 = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
-        self._waiting = 0
+        #: How many secrets are being hashed or wait for it.
+        self.waiting = 0
 
     def start(self) -> None:
         self._pool.start()
@@ -53,13 +54,13 @@ class Hashing:
             return False
 
     async def _away(self, work: Callable[..., T], *arguments: str) -> T:
-        if self._waiting >= QUEUE:
+        if self.waiting >= QUEUE:
             raise Unavailable(
                 "Too many orgs are being claimed at once. Try again.",
                 retry_after=5 + int(25 * self._chance()),
             )
-        self._waiting += 1
+        self.waiting += 1
         try:
             return await deferToThreadPool(self._reactor, self._pool, work, *arguments)
         finally:
-            self._waiting -= 1
+            self.waiting -= 1

@@ -34,6 +34,9 @@ class Inbox:
         self._lane: Batch[list[NewMessage], bool] = Batch(
             "inbound", self._write, certainty=Certainty(self._recall, patience)
         )
+        self.lanes = (self._lane,)
+        #: SMS that phones were told are safe.
+        self.taken = 0
 
     async def store(
         self,
@@ -54,6 +57,7 @@ class Inbox:
                 who, first=(lambda tx: messages.append(tx, numbered([rows]))) if rows else None
             )
             if claimed:
+                self.taken += len(rows)
                 return len(rows)
         if rows:
             try:
@@ -64,6 +68,7 @@ class Inbox:
                 stored = await self._known(doubt, until)
             if not stored:  # the org was deleted between its recognition and now
                 raise Unauthorised()
+        self.taken += len(rows)
         return len(rows)
 
     async def drained(self) -> None:

@@ -80,6 +80,9 @@ class Outbox:
         self._lane: Batch[list[NewMessage], Answer] = Batch(
             "tickets", self._write, certainty=Certainty(self._recall, patience)
         )
+        self.lanes = (self._lane,)
+        #: Tickets that were committed.
+        self.accepted = 0
 
     async def accept(self, caller: Caller, drafts: Sequence[Draft]) -> Accepted:
         """Store the drafts as tickets and push those whose turn it is (contract section 2)."""
@@ -97,6 +100,7 @@ class Outbox:
         except BaseException:
             self._dispatch.withdraw(offers)
             raise
+        self.accepted += len(stored.ids)
         given = await self._hand_over(stored, rows, offers)
         return Accepted(
             online,
@@ -138,6 +142,7 @@ class Outbox:
         if stored is None:
             self._dispatch.withdraw(offers)
             return
+        self.accepted += len(stored.ids)
         gone = [at for at, id_ in enumerate(stored.ids) if id_ in stored.gone]
         there = [at for at, id_ in enumerate(stored.ids) if id_ not in stored.gone]
         self._dispatch.withdraw([offers[at] for at in gone])

@@ -30,6 +30,9 @@ class Results:
         self._dispatch = dispatch
         self._patience = patience
         self._lane: Batch[Told, str] = Batch("results", self._write)
+        self.lanes = (self._lane,)
+        #: What phones said of tickets: sent and failed, and what it was told besides.
+        self.outcomes = dict.fromkeys(("sent", "failed", "repeated", "ignored", "unknown"), 0)
 
     async def take(self, visit: Visit, result: Result) -> str:
         """``settled``, ``repeated``, ``ignored`` or ``unknown``, after the commit.
@@ -41,6 +44,8 @@ class Results:
         self._dispatch.answered(visit, result.id)
         told = Told(result, visit.serving("*") if visit.has(result.id) else None)
         verdict = await self._patience.insist(lambda: self._lane.put(told, org_id=result.org_id))
+        said = "sent" if result.success else "failed"
+        self.outcomes[said if verdict == "settled" else verdict] += 1
         if verdict in ("settled", "repeated"):
             self._free(visit, result.id)
         if verdict == "settled" and not result.success:

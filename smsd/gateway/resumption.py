@@ -65,6 +65,9 @@ class Resumption:
         self._patience = patience
         self._owed: dict[Visit, dict[int, Owed]] = {}
         self._lane: Batch[Returned, list[InDoubt]] = Batch("resumption", self._find, rows=ROWS)
+        self.lanes = (self._lane,)
+        #: Tickets that ended because no phone ever said what became of them.
+        self.undeliverable = 0
 
     async def look(self, visit: Visit) -> None:
         """Find what the phone is owed; many phones that return together ask in one statement."""
@@ -104,6 +107,7 @@ class Resumption:
         if not due:
             return []
         again, ended = await self._claim(visit, due)
+        self.undeliverable += len(ended)
         for ticket in due:
             owed.pop(ticket.id, None)
         if not owed:
@@ -112,6 +116,7 @@ class Resumption:
             self._log.info("ticket {org}/{id} is undeliverable", org=visit.org_id, id=id_)
         if not visit.on_line:
             return again
+        visit.tally.again += len(again)
         visit.give(again)
         return []
 

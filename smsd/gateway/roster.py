@@ -54,7 +54,8 @@ class Roster:
         self._clock = clock
         self._orgs: dict[str, _OrgPhones] = {}
         self._takeovers: dict[tuple[str, str], deque[float]] = {}
-        self._arrivals = 0
+        #: How many have come so far.
+        self.arrivals = 0
 
     def __iter__(self) -> Iterator[Visit]:
         for org in list(self._orgs.values()):
@@ -71,8 +72,8 @@ class Roster:
         older = self._same_device(visit)
         if older is not None:
             self._count_takeover(visit.org_id, visit.device_key)
-        self._arrivals += 1
-        visit.order, visit.on_line = self._arrivals, True
+        self.arrivals += 1
+        visit.order, visit.on_line = self.arrivals, True
         entries = [*visit.keys, *filter(None, [visit.device_key])]
         self._orgs.setdefault(visit.org_id, _OrgPhones()).add(visit, entries)
         return older

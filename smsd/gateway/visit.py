@@ -14,6 +14,7 @@ from typing import Protocol
 from smsd.domain.errors import Problem
 from smsd.domain.numbers import digits
 from smsd.domain.records import Sim, Ticket
+from smsd.domain.tallies import PushTally
 from smsd.store.messages import Pushed, Served
 from smsd.store.phones import SessionRow, SimRow
 
@@ -78,6 +79,8 @@ class Visit:
     limits: Limits
     clock: Callable[[], float]
     time_of_day: Callable[[], float] | None = None
+    #: Counts for all phones of the node.
+    tally: PushTally = field(default_factory=PushTally)
     order: int = 0
     sims: tuple[Sim, ...] = ()
     on_line: bool = False
@@ -199,6 +202,7 @@ class Visit:
             return
         pushes, self._held = list(self._held), deque()
         self._mark += 1
+        self.tally.pushes += len(pushes)
         for push in pushes:
             push.mark, push.pushed_at = self._mark, self.clock()
         self._unreceipted.extend(pushes)
@@ -209,30 +213,40 @@ class Visit:
         while self._unreceipted and self._unreceipted[0].mark <= mark:
             push = self._unreceipted.popleft()
             if push.received_at is None:
-                push.received_at = self.clock()
+                self._read(push)
 
     def heard_of(self, ticket_id: int) -> None:
         """The phone said something of the ticket, so it has read the frame."""
         push = self._open.get(ticket_id)
         if push is not None and push.pushed_at is not None and push.received_at is None:
-            push.received_at = self.clock()
+            self._read(push)
             if push in self._unreceipted:
                 self._unreceipted.remove(push)
 
+    def _read(self, push: Push) -> None:
+        push.received_at = self.clock()
+        self.tally.receipts.add(push.received_at - (push.pushed_at or push.received_at))
+
     def settled(self, ticket_id: int) -> bool:
         """The ticket's result is committed; whether it was pushed in this visit."""
+        push = self._close(ticket_id)
+        if push is not None and push.pushed_at is not None:
+            self.tally.results.add(self.clock() - push.pushed_at)
+        return push is not None
+
+    def _close(self, ticket_id: int) -> Push | None:
         push = self._open.pop(ticket_id, None)
         if push is None:
-            return False
+            return None
         self._leave_place(push)
         if push.pushed_at is None:  # it was settled elsewhere, and need not be written any more
             self._held.remove(push)
-        return True
+        return push
 
     def given_up(self, ids: Set[int]) -> None:
         """Nobody waits any more for what became of these; most are other phones'."""
         for id_ in self._open.keys() & ids:
-            self.settled(id_)
+            self._close(id_)
 
     @property
     def unwritten(self) -> bool:

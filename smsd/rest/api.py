@@ -13,6 +13,8 @@ same declarations.
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import unquote_to_bytes
@@ -24,6 +26,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from werkzeug.exceptions import MethodNotAllowed
 
+from smsd.domain.tallies import RouteTally
 from smsd.rest import assets, websocket
 from smsd.rest.cors import Cors
 from smsd.rest.forget import forget_address
@@ -52,6 +55,9 @@ ROUTES: tuple[Route, ...] = (
     ready,
 )
 
+#: What a request was answered with that became a phone's session.
+SWITCHED = 101
+
 T = TypeVar("T")
 Respond = Callable[[Request, Mapping[str, str]], Awaitable[Reply | None]]
 
@@ -62,11 +68,20 @@ class Api(Resource):
     isLeaf = True
 
     def __init__(
-        self, services: Services, *, pages: Sequence[Page] = (), origins: Sequence[str] = ()
+        self,
+        services: Services,
+        *,
+        pages: Sequence[Page] = (),
+        origins: Sequence[str] = (),
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__()
         self._services = services
         self._cors = Cors(origins)
+        self._clock = clock
+        #: How each route fares; and by status what was answered to requests for no route of ours.
+        self.tallies: list[RouteTally] = []
+        self.strays: Counter[int] = Counter()
         self._app = _app()
         self._app.handle_errors(Exception)(self._unrouted)  # type: ignore[arg-type]
         self._shortcuts = Shortcuts[Respond]()
@@ -94,12 +109,18 @@ class Api(Resource):
             return request.put(translated(error))
 
     def _mount(self, method: str, path: str, respond: Respond) -> None:
+        clock, tally = self._clock, RouteTally(method, path)
+        self.tallies.append(tally)
+
         async def answered(request: Request, parts: Mapping[str, str]) -> Reply | None:
+            began = clock()
             try:
                 path = {name: _decoded(part) for name, part in parts.items()}
-                return await respond(request, path)
+                reply = await respond(request, path)
             except Exception as error:
-                return translated(error)
+                reply = translated(error)
+            tally.add(SWITCHED if reply is None else reply.status, clock() - began)
+            return reply
 
         async def put(request: Request, parts: Mapping[str, str]) -> bytes | None:
             reply = await answered(request, parts)
@@ -127,10 +148,11 @@ class Api(Resource):
             error = MethodNotAllowed(["DELETE", "GET", "HEAD", "POST"])
         if request.method == b"OPTIONS" and isinstance(error, MethodNotAllowed):
             self._cors.mark_preflight(request)
-            return request.put(
-                Reply(status=204, content_type=None, headers={"Allow": allowed(error)})
-            )
-        return request.put(translated(error))
+            reply = Reply(status=204, content_type=None, headers={"Allow": allowed(error)})
+        else:
+            reply = translated(error)
+        self.strays[reply.status] += 1
+        return request.put(reply)
 
 
 async def _delivered(request: Request, answer: Awaitable[Reply | None]) -> None:

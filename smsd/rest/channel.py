@@ -158,6 +158,7 @@ class Channel(Outflow):
         self._held = b""
         self.requests.clear()
         reply = problems.told(problem)
+        self.site.refusals[reply.status] += 1
         fields = {**reply.fields(), **STANDARD, "Connection": "close"}
         head = [b"HTTP/1.1 %d %s" % (reply.status, reply.phrase)]
         head += [f"{name}: {value}".encode() for name, value in fields.items()]

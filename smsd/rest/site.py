@@ -9,6 +9,7 @@ It keeps no access log: paths carry secrets.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -45,6 +46,8 @@ class Site(server.Site):
         self._dated, self._date = -1, b""
         self.proxies = proxies
         self.retired = False
+        #: By status, what was answered to that which never became a request.
+        self.refusals: Counter[int] = Counter()
         self._crowd = Crowd(most_per_address, proxies)
 
     def buildProtocol(self, addr: Any) -> Any:

@@ -12,6 +12,7 @@ waiters hear `NotYetKnown`, everybody else is sent away at once, and it asks unt
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic
@@ -20,6 +21,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from smsd.domain.errors import Unavailable
+from smsd.domain.tallies import LaneTally
 from smsd.store.trouble import Contended, DataRefused, Unanswered, away
 from smsd.store.waiter import A, Certainty, E, Waiter
 
@@ -51,8 +53,10 @@ class Batch(Generic[E, A]):
         *,
         rows: int = ROWS,
         certainty: Certainty[E, A] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
+        self.tally = LaneTally(name, clock)
         self._write = write
         self._rows = rows
         self._certainty = certainty
@@ -89,6 +93,11 @@ class Batch(Generic[E, A]):
             Deferred.fromCoroutine(self._fly())
         return waiter.answer
 
+    @property
+    def waiting(self) -> int:
+        """How many rows wait for the next batch."""
+        return self._queued_rows
+
     async def drained(self) -> None:
         """When nothing waits any more."""
         if self._busy:
@@ -119,7 +128,8 @@ class Batch(Generic[E, A]):
 
     async def _store(self, waiters: list[Waiter[E, A]]) -> None:
         try:
-            answers = await self._written(waiters)
+            with self.tally.batch(sum(waiter.rows for waiter in waiters)):
+                answers = await self._written(waiters)
             answered = list(zip(waiters, answers, strict=True))
         except DataRefused as refused:
             self._part(waiters, _halves(waiters), refused)

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from smsd.domain.errors import Unavailable
+from smsd.domain.tallies import Spread
 from smsd.store.condition import Condition
 from smsd.store.connection import Connection, Row
 from smsd.store.deadline import Deadline
@@ -75,6 +76,7 @@ class Database:
     ) -> None:
         """``chance`` gives numbers from 0 to 1; ``deadline`` is in seconds."""
         self._reactor = reactor
+        self._clock = reactor.seconds
         self._conninfo = conninfo
         self._size = size
         self._chance = chance
@@ -84,6 +86,9 @@ class Database:
         self._waiting: deque[Deferred[Connection]] = deque()
         self._open = False
         self._condition = Condition(reactor.seconds)
+        #: How long callers waited for a connection; how many were told that it takes too long.
+        self.waits = Spread()
+        self.expired = 0
 
     async def open(self) -> None:
         """Connect once, so that a start that cannot work fails; the rest of the pool follows."""
@@ -91,6 +96,21 @@ class Database:
         await self._connect()
         for _ in range(self._size - 1):
             self._replace()
+
+    @property
+    def busy(self) -> int:
+        """How many connections work for somebody."""
+        return len(self._all) - len(self._idle)
+
+    @property
+    def idle(self) -> int:
+        """How many connections are free."""
+        return len(self._idle)
+
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for a connection."""
+        return len(self._waiting)
 
     async def close(self) -> None:
         """No more calls; what is still under way is cut off."""
@@ -150,6 +170,7 @@ class Database:
                 self._release(connection)
 
         def expire() -> None:
+            self.expired += 1
             asked = any(connection.committing for connection in held)
             for connection in held:
                 connection.cut()
@@ -174,15 +195,17 @@ class Database:
         while self._idle:
             connection = self._idle.popleft()
             if connection.usable:
+                self.waits.add(0.0)
                 return connection
         if not self._open or len(self._waiting) >= QUEUE:
             raise away()
         turn: Deferred[Connection] = Deferred()
         self._waiting.append(turn)
-        limit = Deadline(self._reactor, deadline, lambda: self._tire(turn))
+        limit, began = Deadline(self._reactor, deadline, lambda: self._tire(turn)), self._clock()
         try:
             return await turn
         finally:
+            self.waits.add(self._clock() - began)
             limit.cancel()
 
     def _tire(self, turn: Deferred[Connection]) -> None:

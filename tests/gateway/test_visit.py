@@ -214,3 +214,21 @@ def test_the_sim_that_takes_a_ticket_is_told_only_where_there_is_one():
     assert both.serving("*").sim_slot is None
     assert (both.serving("slot:4").sim_slot, both.serving("slot:4").sim_number) == (4, None)
     assert visit(Clock()).serving("*").sim_slot is None
+
+
+def test_receipts_and_results_are_timed_from_the_push_and_each_counts_once():
+    clock = Clock()
+    phone = visit(clock)
+    phone.give([ticket(1), ticket(2)])
+    phone.give([ticket(3)])
+    clock.advance(2)
+    phone.receipt(1)
+    phone.heard_of(1)
+    phone.heard_of(3)
+    clock.advance(5)
+    assert phone.settled(1)
+    assert not phone.settled(1)
+    phone.given_up({2, 3})
+    tally = phone.tally
+    assert (tally.pushes, tally.receipts.at_most[-1], tally.receipts.total) == (3, 3, 6.0)
+    assert (tally.results.at_most[-1], tally.results.total) == (1, 7.0)

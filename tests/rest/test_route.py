@@ -9,10 +9,13 @@ import pytest
 
 from smsd.domain.errors import Locked, TooMany, Unavailable
 from smsd.gateway.doorman import Caller
-from smsd.rest.api import ROUTES
+from smsd.rest.api import ROUTES, Api
 from smsd.rest.identity import Identity
+from smsd.rest.site import Site
 
 if TYPE_CHECKING:
+    from twisted.internet.task import Clock
+
     from tests.rest.conftest import Answer, Browser, Notes
 
 SECRET, OTHER_SECRET = "my-secret-key-123", "other-secret-key-9"
@@ -409,3 +412,47 @@ def test_a_bug_after_the_client_hung_up_is_in_the_log_all_the_same(
     wire.ask("GET", "/messages/myorg", X_Secret_Key=SECRET)
     assert "RuntimeError" in log.pop()["way"]
     assert log == []
+
+
+# ---- what is counted ----
+
+
+def counted(api: Api) -> dict[str, dict[int, int]]:
+    """The answers by status, of routes that gave any."""
+    return {f"{t.method} {t.route}": t.statuses for t in api.tallies if t.statuses}
+
+
+def test_answers_are_counted_for_their_route_and_never_for_their_path(
+    browser: Browser, api: Api
+) -> None:
+    browser.ask("GET", f"/messages/myorg/{SECRET}")
+    browser.ask("GET", f"/messages/other/{SECRET}/")
+    browser.ask("HEAD", "/health")
+    browser.ask("POST", "/webhook", body=b"no JSON")
+    assert counted(api) == {
+        "GET /messages/<org_id>/<secret_key>": {200: 1, 401: 1},
+        "GET /health": {200: 1},
+        "POST /webhook": {400: 1},
+    }
+
+
+def test_the_time_of_an_answer_is_that_of_the_clock(
+    notes: Notes, browser: Browser, clock: Clock
+) -> None:
+    api = Api(notes.services(), clock=clock.seconds)
+    browser.site = Site(api, clock)
+    notes.before = lambda: clock.advance(3)
+    browser.ask("GET", "/messages/myorg", X_Secret_Key=SECRET)
+    (tally,) = (t for t in api.tallies if t.statuses)
+    assert (tally.seconds.total, tally.seconds.at_most[-2:]) == (3.0, [0, 1])
+
+
+def test_what_is_for_no_route_is_counted_by_its_status_alone(
+    browser: Browser, api: Api, site: Site
+) -> None:
+    browser.ask("GET", "/nowhere")
+    browser.ask("PUT", "/webhook")
+    browser.ask("OPTIONS", "/webhook")
+    browser.wire().send(b"not HTTP at all\r\n\r\n")
+    assert counted(api) == {}
+    assert (api.strays, site.refusals) == ({404: 1, 405: 1, 204: 1}, {400: 1})

@@ -418,3 +418,15 @@ async def test_a_postgres_that_goes_and_comes_back_is_told_of_once(home, told):
 async def test_the_version_of_the_database_can_be_asked(database):
     ((version,),) = await database.run(named("version"))
     assert version[0].isdigit()
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_pool_tells_who_works_who_waits_and_how_long_they_waited(hasty):
+    slow = start(hasty.run(SLEEP))
+    second = start(hasty.run(ONE))
+    assert (hasty.busy, hasty.idle, hasty.waiting) == (1, 0, 1)
+    for late in (slow, second):
+        with pytest.raises(Unavailable):
+            await late
+    assert (hasty.expired, hasty.waiting, hasty.waits.at_most[-1]) == (2, 0, 2)
+    assert hasty.waits.at_most[0] == 1  # the one that found a connection free
