@@ -2,11 +2,11 @@
 
 Nothing is refused or forgotten here. Whoever reads the phone looks whether it is `full`, and then
 reads no further; what came in the same gulp waits as it was said, which costs next to nothing.
+Every phone has two of these, mostly empty: hence a list, for an empty deque takes 760 bytes.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -19,7 +19,7 @@ class Intake(Generic[T]):
     def __init__(self, most: int, begin: Callable[[T], None]) -> None:
         self._most = most
         self._begin = begin
-        self._waiting: deque[T] = deque()
+        self._waiting: list[T] = []
         self._under_way = 0
         self._beginning = False
 
@@ -50,6 +50,6 @@ class Intake(Generic[T]):
         try:
             while self._waiting and self._under_way < self._most:
                 self._under_way += 1
-                self._begin(self._waiting.popleft())
+                self._begin(self._waiting.pop(0))
         finally:
             self._beginning = False

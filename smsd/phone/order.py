@@ -5,7 +5,6 @@ While one cannot be answered, all later ones wait (contract section 4, ``inbound
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 from smsd.phone.frames import GatewayFrame
@@ -25,7 +24,7 @@ class InOrder:
 
     def __init__(self, send: Callable[[GatewayFrame], None]) -> None:
         self._send = send
-        self._places: deque[Place] = deque()
+        self._places: list[Place] = []  # no deque: see smsd.phone.intake
 
     def __len__(self) -> int:
         return len(self._places)
@@ -40,6 +39,6 @@ class InOrder:
         """The answer to that question is ready."""
         place.answer = frame
         while self._places and self._places[0].answer is not None:
-            first = self._places.popleft()
+            first = self._places.pop(0)
             assert first.answer is not None
             self._send(first.answer)

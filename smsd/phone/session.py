@@ -6,7 +6,6 @@ Inputs are what the phone, the clock and the gateway do; outputs go to a small `
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 from typing import Protocol, assert_never
 
@@ -112,7 +111,7 @@ class Core:
     effects: Effects
     #: What the phone said before it was admitted: good frames, and bad ones with their time.
     early: list[Spoken | tuple[BadFrame, float]] = field(default_factory=list)
-    bad: deque[float] = field(default_factory=deque)
+    bad: list[float] = field(default_factory=list)
 
     def end(self, problem: Problem) -> None:
         """Close for a reason of ours, and tell the gateway."""
@@ -126,7 +125,7 @@ class Core:
             return False
         self.effects.send(told(problem))
         while self.bad and self.bad[0] <= now - BAD_WITHIN:
-            self.bad.popleft()
+            self.bad.pop(0)
         self.bad.append(now)
         return len(self.bad) >= BAD_FRAMES
 
