@@ -203,6 +203,7 @@ class Channel(Outflow):
         self._held = b""
         self.requests.clear()
         self._incoming.stop()
+        del self._incoming  # it holds on to us: nothing is left to the garbage collector
         self.site.deadlines.forget(self)
 
 

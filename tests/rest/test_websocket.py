@@ -229,15 +229,16 @@ def test_a_request_before_the_handshake_is_answered_first(phone: Phone, browser:
     assert phone.heard == b"HEADframe"
 
 
-def test_the_http_objects_are_let_go(
-    notes: Notes, phone: Phone, browser: Browser, clock: Clock
+def test_the_http_objects_are_let_go_and_not_left_to_the_garbage_collector(
+    notes: Notes, phone: Phone, browser: Browser, clock: Clock, request: pytest.FixtureRequest
 ) -> None:
+    gc.disable()
+    request.addfinalizer(gc.enable)
     wire = browser.wire()
     wire.send(_raw(browser))
     held = [weakref.ref(wire.channel), weakref.ref(notes.upgraded[0][0])]
     del wire.channel
     notes.upgraded.clear()
-    gc.collect()
     assert [one() for one in held] == [None, None]
     assert wire.socket.producer is None
     assert clock.getDelayedCalls() == []
