@@ -7,6 +7,7 @@ and what a hang-up means.
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import resource
 import signal
@@ -21,6 +22,7 @@ from twisted.application.service import MultiService
 from twisted.internet.error import ReactorNotRunning
 
 from smsd import logs
+from smsd.cycles import look_seldom
 from smsd.domain.settings import Settings
 from smsd.options import Options
 from smsd.reload import Reload
@@ -34,6 +36,7 @@ class Start:
 
     reactor: Any
     code: int = 0
+    collector: Any = gc
 
     def __post_init__(self) -> None:
         # Twisted's reactors wait by the time of day (its ticket 2424): a clock that is set back
@@ -46,6 +49,7 @@ class Start:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # it would hold secrets
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a phone on line takes one
+        look_seldom(self.collector)
         return assemble(settings, self.reactor, announce=self.announce, failed=self.failed)
 
     def obey_hangups(self, service: Any, options: Options) -> None:

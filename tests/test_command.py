@@ -1,5 +1,6 @@
 """The command line: options, a start and its end, and what ``smsd check`` shows."""
 
+import gc
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -9,6 +10,7 @@ import pytest
 from twisted.application.service import MultiService
 
 from smsd.__main__ import USAGE, check, listing, main, run
+from smsd.cycles import THRESHOLDS
 from smsd.domain.settings import TABLE, Settings
 from smsd.options import Options
 from smsd.tap import Start
@@ -128,7 +130,7 @@ def test_a_start_that_failed_stops_the_reactor_and_ends_with_1() -> None:
 
 
 def test_the_assembly_gets_the_settings_and_the_two_ways_to_speak() -> None:
-    start, settings, seen = Start(Reactor()), Settings(), []
+    start, settings, seen = Start(Reactor(), collector=Collector()), Settings(), []
 
     def assemble(*args: object, **named: object) -> MultiService:
         seen.append((args, named))
@@ -139,6 +141,28 @@ def test_the_assembly_gets_the_settings_and_the_two_ways_to_speak() -> None:
     assert seen == [
         ((settings, start.reactor), {"announce": start.announce, "failed": start.failed})
     ]
+
+
+class Collector:
+    """Python's `gc`, as far as a start speaks to it."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def freeze(self) -> None:
+        self.told.append("freeze")
+
+    def set_threshold(self, *thresholds: int) -> None:
+        self.told.append(thresholds)
+
+
+def test_what_a_start_makes_is_out_of_the_garbage_collectors_sight_and_it_looks_seldom() -> None:
+    start = Start(Reactor(), collector=Collector())
+
+    start.service(Settings(), lambda *_, **__: MultiService())
+
+    assert start.collector.told == ["freeze", THRESHOLDS]
+    assert THRESHOLDS[0] > gc.get_threshold()[0]
 
 
 async def _answer(text: str, error: type[Exception] | None = None) -> str:
