@@ -29,6 +29,7 @@ from smsd.gateway.patience import Patience
 from smsd.gateway.results import Results
 from smsd.gateway.resumption import Resumption, Rules
 from smsd.gateway.roster import Roster
+from smsd.gateway.rotation import Rotation
 from smsd.gateway.spawn import Spawn
 from smsd.gateway.upkeep import Upkeep
 from smsd.gateway.visit import Limits
@@ -57,15 +58,17 @@ class Parts:
         self._spawn = Spawn()
         self._patience = Patience(reactor, random.random)
         self.hashing = Hashing(reactor, random.random)
+        pepper = _pepper(settings, home)
         self._doorman = Doorman(
             database,
-            _pepper(settings, home),
+            pepper,
             self.hashing,
             reactor=reactor,
             claims=_claims(settings),
             max_failures_per_minute=settings.max_failures_per_minute,
             max_claims_per_hour=settings.max_claims_per_hour,
         )
+        self._rotation = Rotation(database, self._doorman, pepper, self.hashing)
         self._roster = Roster(reactor.seconds)
         self._resumption = Resumption(
             database, Rules(settings.resume_grace, settings.max_attempts), self._patience
@@ -123,7 +126,13 @@ class Parts:
             return await phones.read_sims(self._database, caller.org_id)
 
         services = Services(
-            self._doorman, self._inbox, self._outbox, sims, missing, PhoneDoor(self._links)
+            self._doorman,
+            self._inbox,
+            self._outbox,
+            self._rotation,
+            sims,
+            missing,
+            PhoneDoor(self._links),
         )
         self._api = Api(services, pages=pages(), origins=self._settings.allow_origins)
         return self._api

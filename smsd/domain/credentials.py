@@ -12,6 +12,9 @@ from smsd.domain.errors import Contradiction, Fault
 
 ORG_ID = r"^[A-Za-z0-9_\-]{3,64}$(?!\n)"
 SECRET_LENGTH = (12, 50)
+SECRET_RULE = "12 to 50 characters, no control character, no space at either end"
+#: For so many seconds the secret before a rotation may work on at most: a year.
+LONGEST_GRACE = 31_536_000
 
 _ORG_ID = re.compile(ORG_ID)
 
@@ -31,12 +34,7 @@ class Credentials(Struct, frozen=True):
         if self.org_id is None or not _ORG_ID.match(self.org_id):
             found.append(Fault(["org_id"], "3 to 64 characters of A-Z a-z 0-9 - _"))
         if self.secret is None or not well_formed_secret(self.secret):
-            found.append(
-                Fault(
-                    ["secret_key"],
-                    "12 to 50 characters, no control character, no space at either end",
-                )
-            )
+            found.append(Fault(["secret_key"], SECRET_RULE))
         return found
 
 

@@ -75,6 +75,13 @@ class Forbidden(Problem):
     slug, title, status = "forbidden", "Forbidden", 403
 
 
+class Superseded(Problem):
+    """This secret was replaced and only works on for its grace: set a new one with the present
+    one."""
+
+    slug, title, status = "superseded", "Superseded", 403
+
+
 class NotFound(Problem):
     """There is nothing at this path. The paths are listed at /docs."""
 

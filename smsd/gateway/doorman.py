@@ -162,6 +162,10 @@ class Doorman:
         self._failures.allow(max_failures_per_minute)
         self._claimed.allow(max_claims_per_hour)
 
+    def forget(self, org_id: str) -> None:
+        """Something of this org has changed: look again."""
+        self._acquaintance.forget(org_id)
+
     def prune(self) -> None:
         """Forget what no longer counts."""
         self._failures.prune()

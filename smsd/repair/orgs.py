@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 
+from smsd.domain.credentials import LONGEST_GRACE
 from smsd.repair.declared import Option, command
 from smsd.repair.desk import Desk
 from smsd.repair.endings import NotAllowed, NotThere
@@ -55,7 +56,7 @@ async def create(desk: Desk, org_id: str) -> None:
 async def rotate(desk: Desk, org_id: str) -> None:
     """Give an org another secret; phones that are connected stay. Opens one that was closed."""
     await there(desk, org_id)
-    grace = desk.number("grace", 0, 31_536_000)
+    grace = desk.number("grace", 0, LONGEST_GRACE)
     desk.terminal.confirm(f"Give {org_id} another secret?")
     secret, made = desk.new_secret(org_id)
     try:

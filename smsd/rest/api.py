@@ -37,6 +37,7 @@ from smsd.rest.pages import Page
 from smsd.rest.problems import allowed, translated
 from smsd.rest.reply import Reply
 from smsd.rest.request import Request
+from smsd.rest.rotate import rotate_secret
 from smsd.rest.route import Route
 from smsd.rest.send import send
 from smsd.rest.services import Services
@@ -51,6 +52,7 @@ ROUTES: tuple[Route, ...] = (
     forget_address,
     send,
     list_sims,
+    rotate_secret,
     health,
     ready,
 )

@@ -23,6 +23,7 @@ class Identity(Enum):
 
     NONE = "anybody"
     MEMBER = "whoever has an org's secret"
+    KEEPER = "whoever has an org's secret, and will set another"
     CLAIMS = "whoever has an org's secret, or claims an OrgId that is free"
 
 

@@ -194,6 +194,8 @@ def _statuses(each: Route) -> list[int]:
     statuses = [503]
     if each.identity is not Identity.NONE:
         statuses += [400, 401, 429]
+    if each.identity is Identity.KEEPER:
+        statuses += [403]
     if each.body:
         statuses += [413, 415, 422]
     if each.query:

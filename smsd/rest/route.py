@@ -25,6 +25,7 @@ from smsd.rest.request import Request
 
 if TYPE_CHECKING:
     from smsd.gateway.doorman import Caller, Newcomer
+    from smsd.gateway.rotation import Keeper
     from smsd.rest.services import Services
 
 Serve = Callable[..., Awaitable[Struct | bytes]]
@@ -64,7 +65,11 @@ class Route:
         request: Request,
         path: Mapping[str, str],
         letter: Letter[Identified] | None,
-    ) -> Caller | Newcomer:
+    ) -> Caller | Newcomer | Keeper:
+        if self.identity is Identity.KEEPER:
+            return await services.rotation.keeper(
+                credentials(request, path, letter), request.address
+            )
         claims = self.identity is Identity.CLAIMS
         caller = await services.doorman.recognise(
             credentials(request, path, letter),

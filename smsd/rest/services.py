@@ -9,6 +9,7 @@ from typing import Protocol
 from smsd.gateway.doorman import Caller, Doorman, Newcomer
 from smsd.gateway.inbox import Inbox
 from smsd.gateway.outbox import Outbox
+from smsd.gateway.rotation import Rotation
 from smsd.rest.identity import PathSecrets
 from smsd.rest.request import Request
 
@@ -35,6 +36,7 @@ class Services:
     doorman: Doorman
     inbox: Inbox
     outbox: Outbox
+    rotation: Rotation
     sims: Callable[[Caller], Awaitable[bytes]]
     missing: Callable[[], Awaitable[Sequence[str]]]
     upgrade: Upgrade

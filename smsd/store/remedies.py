@@ -24,6 +24,7 @@ CLOSED = "closed"
 _CREATE = named("create_org")
 _COUNTER = named("create_counter")
 _REPLACE = named("replace_secret")
+_KNOW = named("know_address")
 _HOLD = named("hold_lock")
 _UNLOCK = named("unlock_org")
 _FORGET_FAILURES = named("forget_failures")
@@ -72,9 +73,18 @@ async def create(database: Database, org_id: str, secret: Secret) -> bool:
 
 
 async def replace_secret(
-    database: Database, org_id: str, secret: Secret, *, grace: float = 0.0
+    database: Database,
+    org_id: str,
+    secret: Secret,
+    *,
+    grace: float = 0.0,
+    present: bytes | None = None,
+    address: str | None = None,
 ) -> datetime | None:
     """Give the org another secret; until when the old one works on.
+
+    With ``present`` only where that is the fingerprint of the secret in force; from ``address``
+    the new one is known then, so that a lock does not keep out whoever has set it.
 
     Raises `KeyError` where there is no such org and `NoGrace` where the grace cannot be given.
     """
@@ -87,12 +97,15 @@ async def replace_secret(
             secret_hmac=secret.secret_hmac,
             pepper_id=secret.pepper_id,
             grace=grace,
+            present=present,
         )
         if not rows:
             raise KeyError(org_id)
         ((until,),) = rows
         if grace and until is None:
             raise NoGrace
+        if address is not None:
+            await tx.run(_KNOW, org_id=org_id, address=address, hmac=secret.secret_hmac)
         return until  # type: ignore[no-any-return]
 
     return await database.transaction("replace secret", replace)

@@ -88,9 +88,10 @@ HARMLESS: dict[str, str] = {
         "deletes a batch of what is to go, and goes on where it ended",
     ),
     **dict.fromkeys(
-        ("delete_org", "forget_failures", "replace_secret", "requeue_ticket", "fail_ticket"),
+        ("delete_org", "forget_failures", "requeue_ticket", "fail_ticket"),
         "an operator's, of which this campaign has none; tried by tests of its own",
     ),
+    "replace_secret": "which secret is right; nothing of a message",
     "hold_counter": "a lock of its transaction, gone with it",
 }
 

@@ -7,6 +7,7 @@ import io
 import json as json_
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
@@ -28,6 +29,7 @@ from smsd.domain.query import MessageQuery
 from smsd.domain.records import Draft, Inbound
 from smsd.gateway.doorman import Caller, Newcomer
 from smsd.gateway.outbox import Accepted, AcceptedTicket
+from smsd.gateway.rotation import Keeper
 from smsd.rest.api import Api
 from smsd.rest.services import Services
 from smsd.rest.sims import Sims
@@ -47,6 +49,7 @@ class Notes:
     accepted: list[tuple[Caller, Sequence[Draft]]] = field(default_factory=list)
     read: list[tuple[Caller, MessageQuery]] = field(default_factory=list)
     forgotten: list[tuple[Caller, str]] = field(default_factory=list)
+    rotated: list[tuple[Keeper, str, int]] = field(default_factory=list)
     upgraded: list[tuple[Any, Any, str | None, bool]] = field(default_factory=list)
     lacking: list[str] = field(default_factory=list)
     before: Callable[[], Any] | None = None
@@ -76,6 +79,14 @@ class Notes:
         if self.secrets.get(credentials.org_id) != credentials.secret:
             raise Unauthorised
         return Caller(credentials.org_id)
+
+    async def keeper(self, credentials: Credentials, address: str) -> Keeper:
+        caller = await self.recognise(credentials, address)
+        return Keeper(caller.org_id, b"", address)
+
+    async def rotate(self, keeper: Keeper, secret: str, grace: int) -> datetime | None:
+        self.rotated.append((keeper, secret, grace))
+        return datetime(2026, 1, 31, 13, tzinfo=UTC) if grace else None
 
     async def store(self, who: Caller | Newcomer, sms: Sequence[Inbound]) -> int:
         self.stored.append((who, sms))
@@ -114,6 +125,7 @@ class Notes:
             doorman=gateway,
             inbox=gateway,
             outbox=gateway,
+            rotation=gateway,
             sims=self.sims,
             missing=self.missing,
             upgrade=lambda *who, **options: self.upgrade(*who, **options),

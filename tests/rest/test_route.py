@@ -23,6 +23,7 @@ SECRET, OTHER_SECRET = "my-secret-key-123", "other-secret-key-9"
 BODIES: dict[str, dict[str, Any]] = {
     "/webhook": {"messages": []},
     "/send/<org_id>": {"to": "+15553334444", "body": "hi"},
+    "/orgs/<org_id>/secret": {"new_secret_key": "another-secret-456"},
 }
 GUARDED = [
     pytest.param(route.method, path, id=f"{route.method} {path}")
@@ -66,7 +67,7 @@ def test_with_the_secret_of_another_org_it_is_401(
     browser: Browser, notes: Notes, method: str, path: str
 ) -> None:
     assert call(browser, method, path, "myorg", OTHER_SECRET).status == 401
-    assert notes.stored == notes.accepted == notes.read == []
+    assert notes.stored == notes.accepted == notes.read == notes.rotated == []
 
 
 @pytest.mark.parametrize(("method", "path"), GUARDED)

@@ -104,6 +104,7 @@ TRIED = {
         "secret_hmac": HMAC,
         "pepper_id": "new",
         "grace": 60,
+        "present": None,
     },
     "forget_failures": ORG,
     "closed_orgs": {"org_ids": ["acme"]},

@@ -12,6 +12,8 @@ from typing import Any
 import schemathesis
 from schemathesis import GenerationMode
 
+#: Ours must open all other calls, also once one has set another secret. Seconds.
+LONG = 31_536_000
 OURS = {"org_id": os.environ["HONEST_ORG"], "secret_key": os.environ["HONEST_SECRET"]}
 
 
@@ -23,3 +25,5 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     for part in (case.body, case.path_parameters, case.query):
         if isinstance(part, dict):
             part.update({name: mine for name, mine in OURS.items() if name in part})
+    if isinstance(case.body, dict) and "new_secret_key" in case.body:
+        case.body["grace"] = LONG

@@ -44,8 +44,9 @@ WHERE o.org_id = %(org_id)s
 SELECT org_id FROM orgs WHERE org_id > %(after)s ORDER BY org_id LIMIT %(most)s
 
 -- replace_secret --
--- Another secret. For the grace the one before it works on, where one pepper made both
--- fingerprints; the row says until when.
+-- Another secret, where the one in force is the one that was shown (null: whichever it is). For
+-- the grace the one before it works on, where one pepper made both fingerprints; the row says
+-- until when.
 UPDATE orgs
 SET secret_hash = %(secret_hash)s,
     secret_hmac = %(secret_hmac)s,
@@ -54,6 +55,7 @@ SET secret_hash = %(secret_hash)s,
     old_until = CASE WHEN %(grace)s > 0 AND pepper_id = %(pepper_id)s
         THEN clock_timestamp() + make_interval(secs => %(grace)s) END
 WHERE org_id = %(org_id)s
+    AND (%(present)s::bytea IS NULL OR secret_hmac = %(present)s::bytea)
 RETURNING old_until
 
 -- forget_failures --
