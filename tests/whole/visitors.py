@@ -79,7 +79,8 @@ class Agent(requests.Session):
     def __init__(self, url: str, address: str = "127.0.0.1") -> None:
         super().__init__()
         self.trust_env = False
-        self.mount("http://", _From(address))
+        for scheme in ("http://", "https://"):
+            self.mount(scheme, _From(address))
         self._url = url
 
     def request(self, method: Any, url: Any, *args: Any, **kwargs: Any) -> requests.Response:
