@@ -132,14 +132,16 @@ def test_a_secret_in_a_path_arrives_as_it_was_written(front: Proxy) -> None:
             assert org.agent.get(path).json().keys() & {"messages", "live_sims"}
 
 
-def test_the_gateway_sees_the_client_and_not_the_proxy(front: Proxy) -> None:
-    """Ten failures lock an org for those who fail, and not for who was right from elsewhere."""
-    org = org_behind(front).claim()
+@pytest.mark.parametrize("claimed", [False, True], ids=["silent", "lying"])
+def test_the_gateway_sees_the_client_and_not_the_proxy(front: Proxy, claimed: bool) -> None:
+    """Ten failures lock an org for those who fail, and not for who was right from elsewhere; who
+    says of itself that it is there is not believed."""
+    org = org_behind(front)
     stranger = at(org, front, new_address())
     stranger.agent.headers["X-Secret-Key"] = canaries.secret()
-    # What it says of itself must not make it the one who was right.
-    stranger.agent.headers["X-Forwarded-For"] = org.address
-    with org.agent, stranger.agent:
+    for one in (org, stranger) if claimed else ():
+        one.agent.headers["X-Forwarded-For"] = org.address
+    with org.claim().agent, stranger.agent:
         said = [stranger.agent.get(f"/messages/{org.id}") for _ in range(11)]
         assert [answer.status_code for answer in said] == [401] * 10 + [429]
         assert 0 < int(said[-1].headers["Retry-After"]) <= 300
