@@ -47,6 +47,7 @@ async def warm(pool):
     await pool.open()
     await claimed(pool, "acme", "warm")
     await append(pool, sms("warm"))
+    await claim(pool)  # takes nothing; what is prepared is sent without its words from now on
     return pool
 
 
@@ -209,7 +210,7 @@ async def claim(database):
 @pytest_twisted.ensureDeferred
 async def test_what_a_session_was_given_is_found_as_it_is_by_now(database, relay, distant):
     await append(database, *(ticket() for _ in range(4)))
-    relay.lose(Loss(b"claimed AS ("))
+    relay.lose(Loss(b"EXECUTE claim_tickets"))
     batch_id = await lost(claim(distant))
     await ask(database, "UPDATE messages SET status = 'failed', error = 'x' WHERE id = 2")
     await ask(database, "UPDATE messages SET session_id = gen_random_uuid() WHERE id = 3")
@@ -222,7 +223,7 @@ async def test_what_a_session_was_given_is_found_as_it_is_by_now(database, relay
 @pytest_twisted.ensureDeferred
 async def test_a_claim_that_comes_after_its_fence_takes_nothing(database, relay, distant):
     await append(database, ticket())
-    delay = relay.lose(Delay(b"claimed AS ("))
+    delay = relay.lose(Delay(b"EXECUTE claim_tickets"))
     batch_id = await lost(claim(distant))
     mine = {"session_id": SESSION, "batch_id": batch_id}
     assert await known(messages.handed, database, "acme", **mine) is None

@@ -11,8 +11,6 @@ from seed import OTHER_SESSION, ask
 from test_plans import nodes, plan
 from test_statements import TRIED
 
-from smsd.store.statements import named
-
 ORGS = """
     INSERT INTO orgs (org_id, secret_hash, secret_hmac, pepper_id)
     SELECT 'org-' || n, '', ''::bytea, '' FROM generate_series(1, 19999) AS n
@@ -76,21 +74,6 @@ async def filled(tx):
     await ask(tx, "ANALYZE")
 
 
-async def prepared(database, name, **parameters):
-    """The plan that is made once for whatever comes."""
-    statement = named(name)
-
-    async def generic(tx):
-        await ask(tx, "SET LOCAL plan_cache_mode = force_generic_plan")
-        await ask(tx, statement.preparation)
-        found = await ask(tx, f"EXPLAIN (FORMAT JSON) {statement.execution}", **parameters)
-        await ask(tx, f"DEALLOCATE {name}")
-        return found
-
-    (((found,),),) = await database.transaction("explain", generic)
-    return found["Plan"]
-
-
 def read_whole(found):
     """The tables that a plan reads from end to end; a partition counts as its table."""
     whole = [node["Relation Name"] for node in nodes(found) if "Seq Scan" in node["Node Type"]]
@@ -103,8 +86,7 @@ async def test_no_statement_reads_a_table_that_grows_from_end_to_end(database):
     assert await ask(database, "SELECT count(*) FROM messages") == [(199_995,)]
     reading = {}
     for name, parameters in TRIED.items():
-        explained = prepared if named(name).prepared else plan
-        found = await explained(database, name, **parameters)
+        found = await plan(database, name, **parameters)
         reading[name] = read_whole(found) - WHOLE.get(name, set())
     assert {name: tables for name, tables in reading.items() if tables} == {}
 

@@ -63,10 +63,12 @@ WITH given AS MATERIALIZED (
 )
 SELECT ord, id FROM numbered
 
--- settle_results --
+-- settle_results (prepared) --
 -- Write down what phones say became of tickets. Rows are locked in order first, so that two
--- batches cannot deadlock. Of several results of one ticket the first that may be written counts,
--- but a success before a failure.
+-- batches cannot deadlock, and each is found by its key: of a join the planner may think, as long
+-- as it knows nothing of the table, that it pays to read all tickets. Only a ticket has attempts.
+-- Of several results of one ticket the first that may be written counts, but a success before a
+-- failure.
 WITH given AS MATERIALIZED (
     SELECT *
     FROM json_to_recordset(%(rows)s::json) AS g (
@@ -74,12 +76,14 @@ WITH given AS MATERIALIZED (
         sent_at bigint, ref text, sim_slot smallint, sim_number text, sim_digits text
     )
 ), held AS MATERIALIZED (
-    SELECT m.org_id, m.id, m.status, m.ref
-    FROM messages AS m
-    WHERE (m.org_id, m.id) IN (SELECT org_id, id FROM given)
-        AND m.direction = 'out' AND m.attempts >= 1
-    ORDER BY m.org_id, m.id
-    FOR UPDATE
+    SELECT m.*
+    FROM (SELECT DISTINCT org_id, id FROM given ORDER BY org_id, id) AS g
+    CROSS JOIN LATERAL (
+        SELECT m.org_id, m.id, m.status, m.ref
+        FROM messages AS m
+        WHERE m.org_id = g.org_id AND m.id = g.id AND m.attempts >= 1
+        FOR UPDATE
+    ) AS m
 ), telling AS MATERIALIZED (
     SELECT DISTINCT ON (g.org_id, g.id) g.*
     FROM given AS g JOIN held AS h USING (org_id, id)
@@ -109,18 +113,19 @@ FROM given AS g
 LEFT JOIN held AS h USING (org_id, id)
 LEFT JOIN telling AS t USING (ord)
 
--- claim_tickets --
+-- claim_tickets (prepared) --
 -- Give the oldest waiting tickets to a session: those in the queues that it serves. Keys go into
--- an array, for of a join the planner may think that it pays to read all that wait.
+-- arrays, for of a join the planner may think that it pays to read all that wait; and the org is
+-- one of them, for as long as it knows nothing of the table it may think the same of the org.
 WITH serves AS (
     SELECT *
     FROM json_to_recordset(%(serves)s::json) AS s (
         sim_key text, sim_slot smallint, sim_number text, sim_digits text
     )
 ), free AS MATERIALIZED (
-    SELECT w.id
+    SELECT w.org_id, w.id
     FROM serves AS s CROSS JOIN LATERAL (
-        SELECT m.id
+        SELECT m.org_id, m.id
         FROM messages AS m
         WHERE m.org_id = %(org_id)s AND m.sim_key = s.sim_key AND m.status = 'queued'
         ORDER BY m.id
@@ -142,9 +147,10 @@ WITH serves AS (
         sim_slot = coalesce(s.sim_slot, m.sim_slot),
         sim_number = coalesce(s.sim_number, m.sim_number),
         sim_digits = coalesce(s.sim_digits, m.sim_digits)
-    FROM serves AS s
-    WHERE m.org_id = %(org_id)s AND m.id = ANY (ARRAY(SELECT id FROM free))
-        AND s.sim_key = m.sim_key
+    FROM serves AS s, unnest(
+        ARRAY(SELECT org_id FROM free), ARRAY(SELECT id FROM free)
+    ) AS f (org_id, id)
+    WHERE m.org_id = f.org_id AND m.id = f.id AND s.sim_key = m.sim_key
     RETURNING m.id, m.status, m.address, m.body, m.sim_asked, m.ref, m.attempts
 ), noted AS (
     INSERT INTO batches (batch_id, ids)
