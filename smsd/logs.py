@@ -1,4 +1,5 @@
-"""How log lines look and which are shown: text for people, flat JSON for machines.
+"""How log lines look and which are shown: text for people, flat JSON for machines, or what the
+journal reads.
 
 One observer for Twisted's logger, the same under ``smsd run`` and under ``twistd --logger
 smsd.logs.observer``. It writes what the code says and plain fields, never the repr of an object or
@@ -25,12 +26,13 @@ from twisted.logger import (
 )
 from zope.interface import implementer
 
+from smsd.domain.cause import request_id
 from smsd.domain.way import way
 
 _SYSLOG = {"debug": 7, "info": 6, "warn": 4, "error": 3, "critical": 2}
 _CHATTER = ("Starting factory", "Stopping factory")
 _LEGACY = {"message", "time", "system", "isError", "format", "why", "failure", "debugInfo"}
-_OURS = {"ts", "level", "logger", "msg", "traceback"}
+_OURS = {"ts", "level", "logger", "msg", "request", "traceback"}
 _ESCAPED = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160), 0x2028, 0x2029)}
 
 Write = Callable[[LogEvent], str]
@@ -79,6 +81,8 @@ def writer(form: str, stream: TextIO, environ: Mapping[str, str]) -> Write:
     """What turns an event into lines on this stream."""
     if form == "auto":
         form = "text" if stream.isatty() else "json"
+    if form == "journal":
+        return _prefixed(as_words)
     write = as_text if form == "text" else as_json
     return _prefixed(write) if _is_journal(stream, environ) else write
 
@@ -104,15 +108,21 @@ class Lines:
 
 def as_text(event: LogEvent) -> str:
     """One line that says when, how grave, who and what; a traceback follows indented."""
-    when = f"{_when(event):%Y-%m-%d %H:%M:%S}"
-    who, what = event.get("log_namespace", "-"), _message(event).translate(_ESCAPED)
-    lines = [f"{when} {_level(event).name:<8} {who}: {what}"]
+    return f"{_when(event):%Y-%m-%d %H:%M:%S} {_level(event).name:<8} {as_words(event)}"
+
+
+def as_words(event: LogEvent) -> str:
+    """The same without what the journal keeps itself: when, and how grave."""
+    cause = f" (request {_request()})" if _request() else ""
+    what = (_message(event) + cause).translate(_ESCAPED)
+    lines = [f"{event.get('log_namespace', '-')}: {what}"]
     lines += [f"    {line.translate(_ESCAPED)}" for line in _traceback(event).splitlines()]
     return "\n".join(lines) + "\n"
 
 
 def as_json(event: LogEvent) -> str:
-    """One flat JSON object: ``ts``, ``level``, ``logger``, ``msg`` and the event's own fields."""
+    """One flat JSON object: ``ts``, ``level``, ``logger``, ``msg``, the event's own fields, and the
+    id of the ``request`` that is the cause, if one is."""
     line: dict[str, object] = {
         "ts": _when(event).astimezone(UTC).isoformat(timespec="milliseconds"),
         "level": _level(event).name,
@@ -120,9 +130,15 @@ def as_json(event: LogEvent) -> str:
         "msg": _message(event),
         **_fields(event),
     }
+    if cause := _request():
+        line["request"] = cause
     if traceback := _traceback(event):
         line["traceback"] = traceback
     return _encoded(line) + "\n"
+
+
+def _request() -> str:
+    return request_id().decode()
 
 
 def _encoded(line: dict[str, object]) -> str:

@@ -13,7 +13,8 @@ from twisted.logger import LogEvent, Logger, LogLevel, LogPublisher, globalLogPu
 from twisted.python import log as legacy
 from twisted.python.failure import Failure
 
-from smsd.logs import Lines, as_json, as_text, writer
+from smsd.domain.cause import caused_by
+from smsd.logs import Lines, as_json, as_text, as_words, writer
 
 SECRET = "my-secret-key-123"
 
@@ -150,6 +151,30 @@ def test_the_journal_gets_a_prefix_on_every_line(tmp_path: Path) -> None:
         assert line.startswith('<4>{"ts"')
         (line,) = lines_of(lambda log: log.warn("x"), writer("auto", stream, elsewhere))
         assert line.startswith("{")
+
+
+def test_the_journal_is_given_words_where_that_is_asked_for_whatever_the_stream() -> None:
+    write = writer("journal", Terminal(), {})
+
+    (line,) = lines_of(lambda log: log.warn("2 phones"), write)
+    assert line == "<4>smsd.gateway.outbox: 2 phones"
+    found = lines_of(lambda log: log.failure("no luck", fail()), write)
+    assert len(found) > 2
+    assert all(line.startswith("<2>") for line in found)
+
+
+@pytest.mark.parametrize("write", [as_text, as_words, as_json])
+def test_a_line_names_the_request_that_caused_it(write: Callable[[LogEvent], str]) -> None:
+    def say(log: Logger) -> None:
+        caused_by(b"agent-7", log.info, "x", request="a field of that name")
+        log.info("x")
+
+    caused, other = lines_of(say, write)
+    if write is as_json:
+        assert json.loads(caused)["request"] == "agent-7"
+    else:
+        assert caused.endswith(": x (request agent-7)")
+    assert "request" not in other
 
 
 def test_auto_is_text_on_a_terminal_and_json_elsewhere() -> None:

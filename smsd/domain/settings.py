@@ -198,8 +198,12 @@ class Settings(Struct, frozen=True, kw_only=True):
         Told("The least level that is logged", "LEVEL", live=True),
     ] = "info"
     log_format: Annotated[
-        Literal["auto", "text", "json"],
-        Told("How log lines look; auto is text on a terminal, JSON elsewhere", "FORMAT"),
+        Literal["auto", "text", "json", "journal"],
+        Told(
+            "How log lines look; auto is text on a terminal, JSON elsewhere; journal is text with "
+            "a priority that journald reads in front",
+            "FORMAT",
+        ),
     ] = "auto"
     #: Where each setting that is not a default came from, by name.
     origins: dict[str, str] = {}

@@ -35,6 +35,9 @@ UNREAD = 1 << 20
 #: RFC 6455, 5.5: what a close frame may say beside its code. Bytes.
 REASON = 123
 
+#: The header that names the request, in the handshake as it is handed on and in its answer.
+REQUEST_ID = "X-Request-Id"
+
 #: What Autobahn keeps of the opening handshake for nobody.
 _HANDSHAKE = ("http_request_data", "http_response_data", "http_headers", "websocket_extensions")
 
@@ -85,8 +88,10 @@ class Link(WebSocketServerProtocol):
         self.factory.links.add(self)
         self.transport.registerProducer(self, True)
 
-    def onConnect(self, request: ConnectionRequest) -> None:
-        """The doorman has judged the handshake already."""
+    def onConnect(self, request: ConnectionRequest) -> tuple[None, dict[str, str]]:
+        """The doorman has judged the handshake already; its answer names the request."""
+        named = request.headers.get(REQUEST_ID.lower())
+        return None, {} if named is None else {REQUEST_ID: named}
 
     def onOpen(self) -> None:
         for name in _HANDSHAKE:

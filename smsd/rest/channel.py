@@ -24,6 +24,7 @@ from smsd.rest.incoming import BITE, Incoming
 from smsd.rest.outflow import Outflow
 from smsd.rest.reply import STANDARD
 from smsd.rest.request import BODY_LIMIT, Request
+from smsd.rest.request_ids import HEADER
 
 #: Seconds: a head and a whole request from their first byte; a connection between requests.
 HEAD_WITHIN, WHOLE_WITHIN, IDLE_FOR = 10.0, 20.0, 75.0
@@ -46,6 +47,8 @@ class Channel(Outflow):
     _held = b""
     #: Why no more is read; told when what came before is answered.
     _refusal: Problem | None = None
+    #: The id of the request that is refused, if it had come so far as to have one.
+    _refused = b""
     _answering = False
 
     def connectionMade(self) -> None:
@@ -87,11 +90,11 @@ class Channel(Outflow):
             self._networkProducer.pauseProducing()
 
     def head_read(self, head: Head) -> None:
-        if head.length > BODY_LIMIT:
-            raise TooLarge
         request = Request(self, head)
         request.lasting = head.lasting and not self.site.retired
         self.requests.append(request)
+        if head.length > BODY_LIMIT:
+            raise TooLarge
         if request is self.requests[0]:
             self._begin()
             self.due += WHOLE_WITHIN - HEAD_WITHIN
@@ -144,22 +147,28 @@ class Channel(Outflow):
 
     def _refuse_in_turn(self, problem: Problem) -> None:
         """Refuse the request that is being read, after those before it are answered."""
-        if self.requests and not self.requests[-1].whole:
-            self.requests.pop()
+        self._refused = self._unread_request()
         if self.requests:
             self._refusal = problem
         else:
             self.refuse(problem)
+
+    def _unread_request(self) -> bytes:
+        """The id of the request that is being read, which nobody will answer any more."""
+        if self.requests and not self.requests[-1].whole:
+            return self.requests.pop().id
+        return self._refused
 
     def refuse(self, problem: Problem) -> None:
         """Answer what will not be read to its end, and close in such a way that the answer
         arrives: a socket closed on unread bytes resets the connection, answer and all."""
         self._closing = True
         self._held = b""
+        request_id = self._unread_request() or self.site.request_ids.new()
         self.requests.clear()
         reply = problems.told(problem)
         self.site.refusals[reply.status] += 1
-        fields = {**reply.fields(), **STANDARD, "Connection": "close"}
+        fields = {**reply.fields(), **STANDARD, HEADER: request_id.decode(), "Connection": "close"}
         head = [b"HTTP/1.1 %d %s" % (reply.status, reply.phrase)]
         head += [f"{name}: {value}".encode() for name, value in fields.items()]
         self.transport.write(b"\r\n".join([*head, b"", reply.body]))

@@ -17,6 +17,7 @@ import msgspec
 from smsd import __version__
 from smsd.domain.credentials import ORG_ID, SECRET_LENGTH
 from smsd.rest.identity import Identity
+from smsd.rest.openapi_headers import COMPONENTS, with_headers
 from smsd.rest.pages import Page
 from smsd.rest.problems import PROBLEM_JSON, ProblemDetails
 from smsd.rest.reply import JSON
@@ -48,18 +49,6 @@ _PLACES: Json = {
         "schema": _SECRET,
     },
 }
-_RETRY: Json = {"Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}}}
-_HEADERS: dict[int, Json] = {
-    401: {
-        "WWW-Authenticate": {
-            "description": "Where the secret belongs.",
-            "schema": {"type": "string"},
-        }
-    },
-    429: _RETRY,
-    503: _RETRY,
-}
-
 
 #: What pages are made of; no client asks for these by themselves.
 _ASSETS = ("/static/", "/favicon")
@@ -103,6 +92,7 @@ def document(routes: Sequence[Route], pages: Iterable[Page] = ()) -> Json:
         "servers": [{"url": "/"}],
         "paths": paths,
         "components": {
+            "headers": COMPONENTS,
             "schemas": schemas.components,
             "securitySchemes": {
                 "SecretKey": {"type": "apiKey", "in": "header", "name": "X-Secret-Key"}
@@ -187,7 +177,8 @@ def _responses(each: Route, schemas: _Schemas) -> Json:
     if each.example is not None:
         content["example"] = each.example
     told = {"200": {"description": "Done.", "content": {JSON: content}}}
-    return told | {str(status): _problem(status) for status in _statuses(each)} | _OTHERWISE
+    problems = {str(status): _problem(status) for status in _statuses(each)}
+    return with_headers(told | problems | _OTHERWISE)
 
 
 def _statuses(each: Route) -> list[int]:
@@ -204,11 +195,10 @@ def _statuses(each: Route) -> list[int]:
 
 
 def _problem(status: int) -> Json:
-    told: Json = {
+    return {
         "description": HTTPStatus(status).phrase,
         "content": {PROBLEM_JSON: {"schema": {"$ref": _REF.format(name="ProblemDetails")}}},
     }
-    return told | ({"headers": _HEADERS[status]} if status in _HEADERS else {})
 
 
 _OTHERWISE: Json = {"default": {**_problem(400), "description": "Any other problem"}}
@@ -233,10 +223,12 @@ def _websocket() -> Json:
             for name, schema in {**_PHONE, "org_id": _ORG, "secret_key": _SECRET}.items()
         ],
         "security": [{"SecretKey": []}, {}],
-        "responses": {
-            "101": {"description": "The connection is a WebSocket now."},
-            **{str(status): _problem(status) for status in (400, 401, 403, 422, 426, 429, 503)},
-        },
+        "responses": with_headers(
+            {
+                "101": {"description": "The connection is a WebSocket now."},
+                **{str(status): _problem(status) for status in (400, 401, 403, 422, 426, 429, 503)},
+            }
+        ),
     }
 
 
@@ -244,7 +236,7 @@ def _page(page: Page) -> Json:
     kind = page.content_type.partition(";")[0]
     return {
         "summary": f"Read {page.path}",
-        "responses": {"200": {"description": "The page.", "content": {kind: {}}}},
+        "responses": with_headers({"200": {"description": "The page.", "content": {kind: {}}}}),
     }
 
 

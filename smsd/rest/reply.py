@@ -50,9 +50,9 @@ class Reply(Struct, frozen=True):
         """Whether it is JSON, all is well, and nothing special is to be said of it."""
         return self.status == 200 and self.content_type == JSON and not self.headers
 
-    def tail(self) -> bytes:
+    def tail(self, request_id: bytes) -> bytes:
         """The end of an ordinary answer's head, behind its date."""
-        return b"\r\nContent-Length: %d\r\n\r\n" % len(self.body)
+        return b"\r\nX-Request-Id: %b\r\nContent-Length: %d\r\n\r\n" % (request_id, len(self.body))
 
     def fields(self) -> dict[str, str]:
         """Its headers, those that follow from the body included."""

@@ -18,10 +18,12 @@ from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
 from twisted.web import server
 
+from smsd.domain.cause import caused_by
 from smsd.domain.errors import TooLarge
 from smsd.rest import problems
 from smsd.rest.address import client_address
 from smsd.rest.reply import ORDINARY, STANDARD, Reply
+from smsd.rest.request_ids import HEADER
 
 if TYPE_CHECKING:
     from smsd.rest.channel import Channel
@@ -41,8 +43,12 @@ _HANDSHAKE = (
 )
 
 
+_OWN_ID = HEADER.lower().encode()
+
+
 class Request(server.Request):
-    """A request that was read whole. ``gone`` is true once its client hung up."""
+    """A request that was read whole. ``gone`` is true once its client hung up; ``id`` is the name
+    under which the log knows it."""
 
     defaultContentType = None
     uri = b"(withheld)"
@@ -57,6 +63,7 @@ class Request(server.Request):
     def __init__(self, channel: Channel, head: Head) -> None:
         super().__init__(channel, False)
         self.head = head
+        self.id = channel.site.request_ids.of(head.headers.get(_OWN_ID, ()))
         self._pieces: list[bytes] = []
         self._size = 0
 
@@ -74,7 +81,7 @@ class Request(server.Request):
         self.args = {}
         if not self.lasting:
             self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
-        self.process()
+        caused_by(self.id, self.process)
 
     def process(self) -> None:
         """Give the request to the site's one resource, the path still encoded."""
@@ -100,7 +107,9 @@ class Request(server.Request):
             return
         if reply.is_ordinary and not any(self.responseHeaders.getAllRawHeaders()):
             self.startedWriting = 1
-            self.channel.writeSequence([ORDINARY, self.site.date(), reply.tail(), reply.body])
+            self.channel.writeSequence(
+                [ORDINARY, self.site.date(), reply.tail(self.id), reply.body]
+            )
         else:
             self.write(self.put(reply))
         self.finish()
@@ -108,7 +117,8 @@ class Request(server.Request):
     def put(self, reply: Reply) -> bytes:
         """Set everything of ``reply`` but its body, and return that for writing."""
         self.setResponseCode(reply.status, HTTPStatus(reply.status).phrase.encode())
-        fields = {"Date": self.site.date().decode(), **STANDARD, **reply.fields()}
+        dated = {"Date": self.site.date().decode(), HEADER: self.id.decode()}
+        fields = {**dated, **STANDARD, **reply.fields()}
         for name, value in fields.items():
             if name == "Vary":
                 self.responseHeaders.addRawHeader(name, value)
@@ -159,6 +169,7 @@ class Request(server.Request):
         for name in _HANDSHAKE:
             values = self.head.headers.get(name.lower(), ())
             lines += [name + b": " + value for value in values]
+        lines.append(HEADER.encode() + b": " + self.id)
         return b"\r\n".join([*lines, b"", b""])
 
     def connectionLost(self, reason: Failure) -> None:

@@ -8,6 +8,7 @@ It keeps no access log: paths carry secrets.
 
 from __future__ import annotations
 
+import random
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from smsd.rest.address import Network
 from smsd.rest.channel import Channel
 from smsd.rest.crowd import Crowd
 from smsd.rest.deadlines import Deadlines
+from smsd.rest.request_ids import RequestIds
 
 
 class Site(server.Site):
@@ -38,10 +40,12 @@ class Site(server.Site):
         proxies: Sequence[Network] = (),
         most_per_address: int = 0,
         time_of_day: Callable[[], float] = time.time,
+        chance: Callable[[], float] = random.random,
     ) -> None:
         # The channel keeps its own deadlines, so Twisted's idle time-out is off.
         super().__init__(resource, reactor=reactor, timeout=None)
         self.deadlines: Deadlines[Channel] = Deadlines(reactor)
+        self.request_ids = RequestIds(chance)
         self._time_of_day = time_of_day
         self._dated, self._date = -1, b""
         self.proxies = proxies

@@ -20,6 +20,7 @@ from typing import Generic
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from smsd.domain.cause import apart
 from smsd.domain.errors import Unavailable
 from smsd.domain.tallies import LaneTally
 from smsd.store.trouble import Contended, DataRefused, Unanswered, away
@@ -90,7 +91,7 @@ class Batch(Generic[E, A]):
         self._queued_bytes += size
         if not self._busy:
             self._busy = True
-            Deferred.fromCoroutine(self._fly())
+            apart(Deferred.fromCoroutine, self._fly())
         return waiter.answer
 
     @property

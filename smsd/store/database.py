@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from smsd.domain.cause import apart
 from smsd.domain.errors import Unavailable
 from smsd.domain.tallies import Spread
 from smsd.store.condition import Condition
@@ -232,7 +233,8 @@ class Database:
 
     def _replace(self) -> None:
         if self._open:
-            Deferred.fromCoroutine(self._connect()).addErrback(self._connect_later)
+            connected = apart(Deferred.fromCoroutine, self._connect())
+            connected.addErrback(self._connect_later)
 
     async def _connect(self) -> None:
         connection = Connection(self._reactor, self._drop)

@@ -176,13 +176,13 @@ def test_any_origin_for_rest_is_not_any_origin_for_websockets(
 
 
 def test_the_protocol_is_fed_a_head_without_secrets(wire: Wire, notes: Notes) -> None:
-    wire.ask("GET", GOOD, X_Secret_Key="my-secret-key-123", **HANDSHAKE)
+    wire.ask("GET", GOOD, X_Secret_Key="my-secret-key-123", X_Request_Id="mine", **HANDSHAKE)
     phone = Phone()
     notes.upgraded[0][0].hand_over(phone)
     assert phone.heard == (
         b"GET /websocket HTTP/1.1\r\nHost: sms.example\r\nUpgrade: websocket\r\n"
         b"Connection: keep-alive, Upgrade\r\nSec-WebSocket-Key: " + KEY.encode() + b"\r\n"
-        b"Sec-WebSocket-Version: 13\r\n\r\n"
+        b"Sec-WebSocket-Version: 13\r\nX-Request-Id: mine\r\n\r\n"
     )
     assert wire.socket.value() == b"101"
 

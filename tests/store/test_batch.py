@@ -3,6 +3,7 @@
 import pytest
 from twisted.internet.defer import CancelledError, Deferred
 
+from smsd.domain.cause import caused_by, request_id
 from smsd.domain.errors import Unavailable
 from smsd.store import batch
 from smsd.store.batch import Batch
@@ -366,3 +367,14 @@ def test_an_answer_whose_reader_fails_harms_nobody(table):
     table.commit()
     assert outcome(second) == "stored b"
     assert isinstance(outcome(first), ZeroDivisionError)
+
+
+def test_a_batch_is_no_requests_doing_though_one_of_them_came_first():
+    seen = []
+
+    async def write(entries):
+        seen.append(request_id())
+        return entries
+
+    caused_by(b"first", put, Batch("test", write), "a")
+    assert seen == [b""]
