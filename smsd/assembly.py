@@ -22,6 +22,7 @@ from smsd.domain.settings import Settings
 from smsd.graph import Parts
 from smsd.listening import Listeners, wanted
 from smsd.rest.site import Site
+from smsd.sight.lookout import Lookout
 from smsd.store.database import Database
 from smsd.store.durability import risks, warn_of_risks
 from smsd.store.embedded import PostgresUnusable, PrivatePostgres, conninfo_of
@@ -103,6 +104,7 @@ class Smsd(MultiService):
         self._stack = AsyncExitStack()
         self._standing = Standing(reactor, Notices(os.environ, os.getpid()))
         self._listeners = Listeners(reactor, wanted(settings, sockets_held(reactor)))
+        self._metrics = Listeners(reactor, [settings.metrics] if settings.metrics else [])
         #: The list that the site looks into, so that its contents can be replaced.
         self._proxies = list(settings.proxies)
         self._takers: list[Callable[[Settings], None]] = []
@@ -127,11 +129,13 @@ class Smsd(MultiService):
 
         Raises `UnusableCertificate`, and then nothing has changed.
         """
-        use_certificates = self._listeners.fresh_certificates()
+        both = (self._listeners, self._metrics)
+        use_certificates = [listeners.fresh_certificates() for listeners in both]
         self._proxies[:] = settings.proxies
         for take in self._takers:
             take(settings)
-        use_certificates()
+        for use in use_certificates:
+            use()
 
     def stopService(self) -> Deferred[None]:
         self._stopping = True
@@ -184,11 +188,23 @@ class Smsd(MultiService):
         stack.push_async_callback(self._listeners.close)
         await self._listeners.open(site)
         stack.callback(site.retire)
+        if settings.metrics is not None:
+            await self._show_metrics(parts.lookout(site))
         self._listening = True
         self._told_up(home)
         self._standing.ready(lambda: self._how_it_is(parts, database))
         while self._reloads:
             self.reload(self._reloads.pop(0))
+
+    async def _show_metrics(self, lookout: Lookout) -> None:
+        lookout.start()
+        self._stack.callback(lookout.stop)
+        site = Site(lookout.page, self._reactor)
+        self._stack.push_async_callback(self._metrics.close)
+        await self._metrics.open(site)
+        self._stack.callback(site.retire)
+        for url in self._metrics.urls:
+            self._log.info("metrics are at {url}/metrics", url=url)
 
     def _told_up(self, home: Path) -> None:
         urls = self._listeners.urls

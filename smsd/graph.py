@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from smsd.domain.errors import ShuttingDown, Unavailable
 from smsd.domain.pepper import Pepper
 from smsd.domain.settings import Settings
+from smsd.domain.tallies import Spread
 from smsd.gateway.attendance import Attendance
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller, ClaimPolicy, Doorman
@@ -39,7 +40,11 @@ from smsd.phone.factory import LinkFactory
 from smsd.rest.api import Api
 from smsd.rest.pages import pages
 from smsd.rest.services import Services
+from smsd.rest.site import Site
+from smsd.sight.lookout import Lookout
+from smsd.sight.sources import Sources
 from smsd.store import keepsakes, phones
+from smsd.store.census import Census
 from smsd.store.database import Database
 from smsd.store.keepsakes import NodeName
 
@@ -136,6 +141,31 @@ class Parts:
         )
         self._api = Api(services, pages=pages(), origins=self._settings.allow_origins)
         return self._api
+
+    def lookout(self, site: Site) -> Lookout:
+        """Whoever shows metrics of this node and its site; `api` has been called."""
+
+        def sources(census: Census, lag: Spread) -> Sources:
+            return Sources(
+                site=site,
+                api=self._api,
+                links=self._links,
+                doorman=self._doorman,
+                hashing=self.hashing,
+                inbox=self._inbox,
+                outbox=self._outbox,
+                dispatch=self._dispatch,
+                resumption=self._resumption,
+                results=self._results,
+                attendance=self._attendance,
+                roster=self._roster,
+                upkeep=self._upkeep,
+                database=self._database,
+                census=census,
+                lag=lag,
+            )
+
+        return Lookout(self._reactor, self._database.conninfo, sources)
 
     def renew(self, settings: Settings) -> None:
         """Take over the settings that are live; `api` has been called."""

@@ -53,6 +53,16 @@ class Settings(Struct, frozen=True, kw_only=True):
             show=without_password,
         ),
     ] = None
+    metrics: Annotated[
+        str | None,
+        Told(
+            "Where to show metrics for Prometheus, at /metrics; without it nowhere",
+            "ENDPOINT",
+            "a Twisted endpoint, as in tcp:9464:interface=127.0.0.1",
+            example="tcp:9464:interface=127.0.0.1",
+            check=is_endpoint,
+        ),
+    ] = None
     data_dir: Annotated[
         Path,
         Told(

@@ -42,7 +42,7 @@ class Upkeep:
     #: Days; 0: for ever.
     keep_messages: int = 0
     #: What became of tickets that no phone answered in time.
-    unconfirmed_ends: Counter[str] = field(default_factory=Counter)
+    given_up: Counter[str] = field(default_factory=Counter)
     _loops: list[LoopingCall] = field(default_factory=list)
     #: The answer to a beat was lost, which may have said so: other nodes forgot this one's phones.
     _forgotten: bool = False
@@ -111,7 +111,7 @@ class Upkeep:
                 detail=UNDELIVERABLE,
             )
         for org_id, id_, status in late:
-            self.unconfirmed_ends[status] += 1
+            self.given_up[status] += 1
             self._log.info(
                 "ticket {org}/{id} was never confirmed: {status}",
                 org=org_id,

@@ -78,7 +78,7 @@ class Database:
         """``chance`` gives numbers from 0 to 1; ``deadline`` is in seconds."""
         self._reactor = reactor
         self._clock = reactor.seconds
-        self._conninfo = conninfo
+        self.conninfo = conninfo
         self._size = size
         self._chance = chance
         self._deadline = deadline
@@ -240,7 +240,7 @@ class Database:
         connection = Connection(self._reactor, self._drop)
         timer = self._reactor.callLater(5, connection.cut)
         try:
-            await connection.open(self._conninfo)
+            await connection.open(self.conninfo)
         finally:
             if timer.active():
                 timer.cancel()

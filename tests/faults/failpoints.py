@@ -46,6 +46,7 @@ WIRE: dict[str, str] = {
 HARMLESS: dict[str, str] = {
     "version": "reads",
     "durability": "reads",
+    "census_everywhere": "reads",
     "read_batch": "reads",
     "read_handed": "reads",
     "hasten": "a setting of its transaction, gone with it",
