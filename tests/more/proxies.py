@@ -154,7 +154,8 @@ def caddy(home: Path, certificates: Path, gateway: int, more: Mapping[str, str])
     changes = {
         "\nhttp://sms.example.org {": f"\nhttp://127.0.0.1:{plain} {{",
         "\nsms.example.org {": f"\nhttps://127.0.0.1:{port} {{",
-        "\n{\n": f"\n{{\n\tadmin off\n\tauto_https disable_redirects\n\thttp_port {plain}\n",
+        "\n{\n": f"\n{{\n\tadmin off\n\tauto_https disable_redirects\n\thttp_port {plain}\n"
+        "\tdefault_bind 127.0.0.1\n",
         CERTIFICATES: str(certificates),
         "/var/log/caddy": str(home),
         "127.0.0.1:8080": f"127.0.0.1:{gateway}",

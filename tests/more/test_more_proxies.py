@@ -243,12 +243,14 @@ def test_no_log_of_a_proxy_has_anything_that_is_secret(front: Proxy) -> None:
 def test_a_gateway_that_is_away_is_a_503_and_no_secret_in_a_log(
     name: str, home: Path, tmp_path: Path
 ) -> None:
-    """At first somebody is there who hangs up on every request, then nobody."""
+    """At first somebody is there who is ready and hangs up on every request, then nobody."""
     with socket.create_server(("127.0.0.1", 0)) as rude, ExitStack() as stack:
         port = rude.getsockname()[1]
         front = stack.enter_context(proxy(name, tmp_path, port))
         org = org_behind(front)
         stack.enter_context(org.agent)
+        # On a connection that was good once haproxy hangs up as the gateway did.
+        org.agent.headers["Connection"] = "close"
         with hanging_up(rude):
             assert set(everything(org, front)) <= {400, 413, 431, 502, 503}
         rude.close()
@@ -263,7 +265,7 @@ def test_a_gateway_that_is_away_is_a_503_and_no_secret_in_a_log(
 
 @contextmanager
 def hanging_up(server: socket.socket) -> Iterator[None]:
-    """Whoever comes is let in, listened to for a moment, and left without a word."""
+    """Who asks whether we are ready hears yes; whoever else comes is left without a word."""
 
     def leave() -> None:
         while True:
@@ -272,7 +274,8 @@ def hanging_up(server: socket.socket) -> Iterator[None]:
             except OSError:
                 return
             with line:
-                line.recv(1024)
+                if line.recv(1024).startswith(b"GET /ready "):
+                    line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 
     thread = threading.Thread(target=leave)
     thread.start()
