@@ -16,6 +16,7 @@ from smsd.rest.pages import CONTENT_SECURITY_POLICY, Page, pages
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+START = (ROOT / "docs" / "quickstart.md").read_text()
 PAGES = {page.path: page for page in pages()}
 HTML = [page for page in PAGES.values() if page.content_type.startswith("text/html")]
 VENDORED = {
@@ -212,3 +213,4 @@ def test_the_quickstart_is_the_same_everywhere(line: str) -> None:
     assert line in landing
     assert line in text("/llms.txt")
     assert line in README
+    assert line in START

@@ -39,13 +39,17 @@ class Handset:
 
     def shows(self, words: str) -> str:
         """The next line with these words."""
+        return self.shows_until(words).splitlines(keepends=True)[-1]
+
+    def shows_until(self, words: str) -> str:
+        """All lines up to the next one with these words."""
         assert self._process.stdout is not None
         seen = []
         with deadline(self._process):
             for line in self._process.stdout:
                 seen.append(line)
                 if words in line:
-                    return line
+                    return "".join(seen)
         raise AssertionError(f"{words!r} is not in {seen}")
 
     def type(self, line: str) -> None:
