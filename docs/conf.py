@@ -4,9 +4,6 @@ Every link inside is checked, anchors too; none that leads outside is fetched. N
 here: all are Markdown beside this file, and read well without Sphinx.
 """
 
-from pygments.lexers.special import TextLexer
-from sphinx.application import Sphinx
-
 from smsd import __version__
 
 project = "smsd"
@@ -15,7 +12,7 @@ version = release = __version__
 
 extensions = ["myst_parser", "sphinx_copybutton"]
 source_suffix = {".md": "markdown"}
-exclude_patterns = ["_build"]
+exclude_patterns = ["static"]
 nitpicky = True
 
 myst_heading_anchors = 4
@@ -28,7 +25,10 @@ html_theme = "furo"
 html_title = "smsd"
 html_copy_source = False
 html_show_copyright = False
-
-
-def setup(app: Sphinx) -> None:
-    app.add_lexer("mermaid", TextLexer)
+html_favicon = "../smsd/rest/static/favicon.svg"
+html_static_path = ["static"]
+html_css_files = ["smsd.css"]
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#0b6b53", "color-brand-content": "#0b6b53"},
+    "dark_css_variables": {"color-brand-primary": "#58d3ab", "color-brand-content": "#58d3ab"},
+}

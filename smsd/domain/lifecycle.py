@@ -1,13 +1,12 @@
 """A ticket's life: its states and every step between them, as data (contract section 3).
 
 The statements of ``store/sql/*.sql`` take these steps and no others, the constraint
-``messages_lifecycle`` knows these states and no others, and the picture in ``docs/tickets.md`` is
-drawn from here; tests hold the four together.
+``messages_lifecycle`` knows these states and no others, and the picture in ``docs/`` is drawn
+from here; tests hold the four together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 Status = Literal["queued", "sending", "sent", "failed"]
@@ -52,14 +51,3 @@ STEPS: tuple[Step, ...] = (
 RESULTS: frozenset[tuple[Status, Status]] = frozenset(
     (step.leaves, step.enters) for step in STEPS if step.enters in ("sent", "failed")
 )
-
-
-def picture() -> str:
-    """The table as a state diagram in Mermaid's words."""
-    return "\n".join(["stateDiagram-v2", *(f"    {line}" for line in _arrows())])
-
-
-def _arrows() -> Iterator[str]:
-    yield from (f"[*] --> {state}: {when}" for state, when in BIRTHS.items())
-    yield from (f"{step.leaves} --> {step.enters}: {step.when}" for step in STEPS)
-    yield from (f"{state} --> [*]" for state in ("sent", "failed"))

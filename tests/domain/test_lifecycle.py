@@ -1,22 +1,15 @@
 """The one table of a ticket's life is whole, and the docs draw what it says.
 
 What Postgres makes of it: `test_lifecycle_in_postgres`.
-
-``python tests/domain/test_lifecycle.py`` draws the picture in ``docs/tickets.md`` anew.
 """
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
 from typing import get_args
+from xml.etree import ElementTree
 
-from smsd.domain.lifecycle import BIRTHS, RECEIVED, RESULTS, STATES, STEPS, Status, picture
-
-PAGE = Path(__file__).parents[2] / "docs" / "tickets.md"
-DRAWING = re.compile(r"(?<=^```mermaid\n)stateDiagram-v2\n.*?(?=\n```$)", re.MULTILINE | re.DOTALL)
-RENEW = ".venv/bin/python tests/domain/test_lifecycle.py"
-ARROWS = {(step.leaves, step.enters) for step in STEPS}
+from docs import draw
+from smsd.domain.lifecycle import BIRTHS, RECEIVED, RESULTS, STATES, STEPS, Status
 
 # -- the table itself ------------------------------------------------------------------------
 
@@ -63,16 +56,22 @@ def test_a_result_may_do_what_the_table_says_and_nothing_else():
 
 
 def test_the_picture_in_the_docs_is_drawn_from_the_table():
-    assert DRAWING.findall(PAGE.read_text("utf-8")) == [picture()], f"renew it: {RENEW}"
+    assert draw.PICTURE.read_text("utf-8") == draw.drawing(), "renew it: python docs/draw.py"
 
 
-def test_the_picture_has_every_arrow_in_words_that_mermaid_can_read():
-    arrows = re.findall(r"^ {4}(\S+) --> (\S+?)(?:: ([^:;#\n]+))?$", picture(), re.MULTILINE)
-    assert len(arrows) == picture().count("\n")
-    told = {(leaves, enters): when for leaves, enters, when in arrows}
-    assert {arrow: told[arrow] for arrow in ARROWS} == {(s[0], s[1]): s[2] for s in STEPS}
-    assert {enters for leaves, enters, _ in arrows if leaves == "[*]"} == set(BIRTHS)
+def test_the_picture_has_every_state_and_every_arrow_in_words():
+    root = ElementTree.fromstring(draw.drawing())
+    told = [
+        " ".join("".join(part.itertext()) for part in text) or text.text for text in texts(root)
+    ]
+    assert sorted(told) == sorted([*STATES, *BIRTHS.values(), *(step.when for step in STEPS)])
 
 
-if __name__ == "__main__":
-    PAGE.write_text(DRAWING.sub(lambda _: picture(), PAGE.read_text("utf-8")), "utf-8")
+def test_every_place_in_the_picture_is_one_of_a_state_or_an_arrow_of_the_table():
+    assert draw.STATES_AT.keys() == STATES.keys()
+    assert draw.BIRTHS_AT.keys() == BIRTHS.keys()
+    assert draw.ROADS.keys() == {(leaves, enters) for leaves, enters, _ in draw.arrows()}
+
+
+def texts(root: ElementTree.Element) -> list[ElementTree.Element]:
+    return list(root.iter("{http://www.w3.org/2000/svg}text"))
