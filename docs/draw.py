@@ -1,4 +1,4 @@
-"""Draws ``ticket-life.svg`` from the table in ``smsd/domain/lifecycle.py``: ``python docs/draw.py``.
+"""Draws ``ticket-life.svg`` from the table in ``smsd.domain.lifecycle``: ``python docs/draw.py``.
 
 The table says which arrows there are and what their words are; only where they run is said here,
 and an arrow without a place cannot be drawn. A test holds the picture to the table.
