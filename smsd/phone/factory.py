@@ -20,6 +20,7 @@ from smsd.gateway.doorman import Caller, Newcomer
 from smsd.gateway.visit import Identity
 from smsd.phone.desk import Gateway
 from smsd.phone.link import Link
+from smsd.phone.upgraded import alike
 
 #: Contract section 4. Bytes; seconds.
 FRAME = 1 << 20
@@ -61,7 +62,6 @@ class LinkFactory(WebSocketServerFactory):
     def link(self, address: str, who: Caller | Newcomer | None, identity: Identity) -> Link:
         """A connection for a phone at ``address``, to be given its transport."""
         link = self._kind(self._gateway, address, who, identity)
-        link.factory = self
         link.turn = next(self._numbers) % PING_EVERY
         return link
 
@@ -109,6 +109,6 @@ def _with_options(factory: LinkFactory) -> type[Link]:
     Autobahn would copy them into each connection, after it has asked for some of them (Nagle's
     algorithm stayed on), and write them all out for a debug line that nobody reads.
     """
-    options = {name: getattr(factory, name) for name in Link.CONFIG_ATTRS}
+    options = {name: getattr(factory, name) for name in Link.CONFIG_ATTRS} | alike(factory)
     options["perMessageCompressionAccept"] = staticmethod(_no_compression)
     return type("Link", (Link,), {**options, "CONFIG_ATTRS": (), "__module__": __name__})

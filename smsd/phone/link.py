@@ -7,11 +7,8 @@ that does not read, and the close codes that it keeps to itself.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import txaio
-from autobahn.twisted.websocket import WebSocketServerProtocol
-from autobahn.websocket.types import ConnectionRequest
 from msgspec import UNSET
 from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from twisted.internet.protocol import connectionDone
@@ -26,6 +23,7 @@ from smsd.gateway.visit import Identity
 from smsd.phone.desk import Desk, Gateway
 from smsd.phone.frames import Auth, GatewayFrame, SendSms, decode, encode
 from smsd.phone.session import AUTH_WITHIN, Broken, Session
+from smsd.phone.upgraded import Upgraded
 
 if TYPE_CHECKING:
     from smsd.phone.factory import LinkFactory
@@ -35,27 +33,23 @@ UNREAD = 1 << 20
 #: RFC 6455, 5.5: what a close frame may say beside its code. Bytes.
 REASON = 123
 
-#: The header that names the request, in the handshake as it is handed on and in its answer.
-REQUEST_ID = "X-Request-Id"
-
-#: What Autobahn keeps of the opening handshake for nobody.
-_HANDSHAKE = ("http_request_data", "http_response_data", "http_headers", "websocket_extensions")
-
 
 @implementer(IPushProducer)
-class Link(WebSocketServerProtocol):
+class Link(Upgraded):
     """A phone's connection. ``who`` is None where the phone says it in an ``auth`` frame."""
 
     _log = Logger()
-    #: Autobahn's own log: it warns of what any stranger can do, and names addresses.
-    log = txaio.make_logger(level="critical")  # type: ignore[attr-defined]
     factory: LinkFactory
-    transport: Any
     #: At which turn of the factory's wheel this phone is pinged.
     turn = 0
     heard_at = 0.0
     #: Whether the phone is read; while it is not, its silence is ours.
     listening = True
+    _auth_timer: IDelayedCall | None = None
+    _flowing = True
+    _unread = 0
+    _mark = b""
+    _why: str | None = None
 
     def __init__(
         self, gateway: Gateway, address: str, who: Caller | Newcomer | None, identity: Identity
@@ -64,11 +58,6 @@ class Link(WebSocketServerProtocol):
         self._who = who
         self._identity = identity
         self._desk = Desk(gateway, self, address)
-        self._auth_timer: IDelayedCall | None = None
-        self._flowing = True
-        self._unread = 0
-        self._mark = b""
-        self._why: str | None = None
 
     @property
     def session(self) -> Session:
@@ -88,14 +77,7 @@ class Link(WebSocketServerProtocol):
         self.factory.links.add(self)
         self.transport.registerProducer(self, True)
 
-    def onConnect(self, request: ConnectionRequest) -> tuple[None, dict[str, str]]:
-        """The doorman has judged the handshake already; its answer names the request."""
-        named = request.headers.get(REQUEST_ID.lower())
-        return None, {} if named is None else {REQUEST_ID: named}
-
     def onOpen(self) -> None:
-        for name in _HANDSHAKE:
-            self.__dict__.pop(name, None)
         self._guarded(self._open)
 
     def _open(self) -> None:
