@@ -38,9 +38,9 @@ class Results:
         """``settled``, ``repeated``, ``ignored`` or ``unknown``, after the commit.
 
         Kept in memory while the database is away: at most as many as a phone may leave
-        unanswered, for until they are stored their places stay taken.
+        unanswered, for then it is read no further.
         """
-        visit.heard_of(result.id)
+        visit.answered(result.id, result.ref)
         self._dispatch.answered(visit, result.id)
         told = Told(result, visit.serving("*") if visit.has(result.id) else None)
         verdict = await self._patience.insist(lambda: self._lane.put(told, org_id=result.org_id))

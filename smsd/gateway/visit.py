@@ -60,6 +60,7 @@ class Push:
     pushed_at: float | None = None
     received_at: float | None = None
     in_place: bool = True
+    answered: bool = False
 
 
 @dataclass(eq=False)
@@ -227,6 +228,15 @@ class Visit:
         push.received_at = self.clock()
         self.tally.receipts.add(push.received_at - (push.pushed_at or push.received_at))
 
+    def answered(self, ticket_id: int, ref: str | None = None) -> None:
+        """The phone said what became of the ticket: it gives its place free. With another ``ref``
+        it says nothing."""
+        self.heard_of(ticket_id)
+        push = self._open.get(ticket_id)
+        if push is not None and ref in (None, push.ticket.ref):
+            push.answered = True
+            self._leave_place(push)
+
     def settled(self, ticket_id: int) -> bool:
         """The ticket's result is committed; whether it was pushed in this visit."""
         push = self._close(ticket_id)
@@ -255,8 +265,8 @@ class Visit:
 
     @property
     def awaits_results(self) -> bool:
-        """Whether the phone has tickets that it may still answer soon."""
-        return self._in_place > 0
+        """Whether the phone has tickets that it may still answer soon, or results to be stored."""
+        return self._in_place > 0 or any(push.answered for push in self._open.values())
 
     def has(self, ticket_id: int) -> bool:
         """Whether the ticket was pushed in this visit and has no result."""

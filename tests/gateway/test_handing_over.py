@@ -327,6 +327,40 @@ async def test_what_waits_does_not_overtake_a_ticket_that_was_promised_a_place(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_place_that_is_free_when_the_statement_goes_out_is_soon_enough(
+    database, clock, hashing, org
+):
+    node = Node(database, clock, hashing=hashing, limits=Limits(window=1, unanswered=2))
+    phone = RecordingPhone(pushed=lambda tickets: phone.visit.receipt(phone.mark))
+    await node.come(phone)
+    with node.database.answers_held("append_messages") as gate:
+        first = Deferred.fromCoroutine(node.send())
+        await soon(gate.reached)
+        second = Deferred.fromCoroutine(node.send())
+        assert phone.visit.places == 0, "the first has the only place"
+    assert statuses(await first) == ["sending"]
+    assert statuses(await second) == ["sending"]
+    assert phone.pushed == [1, 2]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_place_is_free_when_the_result_has_come_and_before_it_is_stored(
+    database, clock, hashing, org
+):
+    node = Node(database, clock, hashing=hashing, limits=Limits(window=1, unanswered=1))
+    phone = await node.come()
+    await node.send()
+    with node.database.held("settle_results") as gate:
+        settling = Deferred.fromCoroutine(node.result(phone.visit, 1))
+        await soon(gate.reached)
+        assert statuses(await node.send()) == ["sending"]
+        assert phone.pushed == [1, 2]
+        assert phone.visit.has(1), "until it is stored"
+    assert await settling == "settled"
+    assert await tickets(database) == {1: "sent", 2: "sending"}
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_claim_that_just_missed_a_ticket_does_not_leave_it_waiting(node, org):
     await node.send()
     phone = RecordingPhone()

@@ -48,6 +48,7 @@ class Places(RuleBasedStateMachine):
         self.marks: dict[int, int] = {}
         self.receipted: set[int] = set()
         self.settled: set[int] = set()
+        self.answered: set[int] = set()
         self.given: set[int] = set()
 
     def note(self) -> None:
@@ -65,7 +66,7 @@ class Places(RuleBasedStateMachine):
     def unanswered(self) -> int:
         patient = [
             id_
-            for id_ in self.given - self.settled
+            for id_ in self.given - self.settled - self.answered
             if self.clock.seconds() - self.written.get(id_, self.clock.seconds()) < 60
         ]
         return len(patient)
@@ -97,9 +98,10 @@ class Places(RuleBasedStateMachine):
     @rule(data=st.data(), stored=st.booleans())
     def result(self, data, stored):
         id_ = data.draw(st.sampled_from(sorted(self.written) or [0]))
-        self.visit.heard_of(id_)
+        self.visit.answered(id_)
         if id_ in self.written and id_ not in self.settled:
             self.receipted.add(id_)
+            self.answered.add(id_)
         if stored:
             assert self.visit.settled(id_) is (id_ in self.given - self.settled)
             self.settled.update({id_} & self.given)
@@ -155,6 +157,18 @@ def test_one_ping_goes_behind_each_write_and_its_pong_is_the_receipt_for_all_bef
     it.receipt(1)
     it.receipt(3)
     assert all(each.received is not None for each in it.unsettled())
+
+
+def test_an_answer_that_is_not_stored_has_no_place_and_is_still_waited_for():
+    it = visit(Clock(), window=2, unanswered=1)
+    it.give([ticket(1)])
+    assert it.places == 0
+    it.answered(1, "another ref than its own")
+    assert it.places == 0, "that was no answer"
+    it.answered(1, ticket(1).ref)
+    assert (it.places, it.awaits_results) == (1, True)
+    assert it.settled(1)
+    assert (it.places, it.awaits_results) == (1, False)
 
 
 def test_a_word_of_the_phone_about_a_ticket_is_the_receipt_for_that_ticket_only():

@@ -329,7 +329,7 @@ class Notes:
 
     async def take(self, visit: Visit, result: Result) -> str:
         self.events.append(("take", result))
-        visit.heard_of(result.id)
+        visit.answered(result.id, result.ref)
         waiting = self.on_take(result)
         if waiting is not None:
             await waiting
