@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 
+from smsd import __version__
 from smsd.domain.errors import Unavailable
 from smsd.domain.settings import Settings
 from smsd.graph import Parts
@@ -114,6 +115,7 @@ class Smsd(MultiService):
 
     def startService(self) -> None:
         super().startService()  # type: ignore[no-untyped-call]
+        self._log.info("smsd {version} starts", version=__version__, pid=os.getpid())
         self._standing.begin("Starting: the database")
         Deferred.fromCoroutine(self._start())
 
@@ -139,6 +141,7 @@ class Smsd(MultiService):
 
     def stopService(self) -> Deferred[None]:
         self._stopping = True
+        self._log.info("stopping; the last results are awaited and written down")
         self._standing.stopping("Stopping: the last results are awaited and written down")
         stopped = super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop(stopped))
@@ -161,6 +164,7 @@ class Smsd(MultiService):
         if children is not None:
             await children
         self._standing.end()
+        self._log.info("stopped")
 
     async def _build(self) -> None:
         settings, reactor, stack = self._settings, self._reactor, self._stack

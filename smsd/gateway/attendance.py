@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from twisted.logger import Logger
-
 from smsd.domain.errors import Problem, Replaced, ShuttingDown, Unauthorised
-from smsd.domain.numbers import masked
 from smsd.domain.records import Sim
 from smsd.domain.tallies import PushTally
+from smsd.gateway.arrivals import Arrivals
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller
 from smsd.gateway.patience import Patience
@@ -31,8 +29,6 @@ ROWS = 200
 class Attendance:
     """Begins and ends visits. ``new_id`` makes a UUID for each; ``clock`` never jumps, the time
     of day does."""
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -59,6 +55,7 @@ class Attendance:
         self._new_id = new_id
         self._limits = limits
         self._closing = False
+        self._arrivals = Arrivals(clock)
         self._beginning: Batch[SessionRow, None] = Batch("sessions", self._write_begun, rows=ROWS)
         self._reporting: Batch[SessionRow, None] = Batch("sims", self._write_reported, rows=ROWS)
         self._ending: Batch[SessionRow, None] = Batch("ends", self._write_ended, rows=ROWS)
@@ -91,7 +88,7 @@ class Attendance:
         except Problem:  # of a lost answer too: the row may be there
             self._spawn("forgetting a session", self._forget(visit))
             raise
-        self._log.info("a phone of {org} is on line", org=visit.org_id, session=visit.session_id)
+        self._arrivals.came(visit)
         return visit
 
     async def report(self, visit: Visit, sims: Sequence[Sim]) -> int:
@@ -107,11 +104,7 @@ class Attendance:
             await self._patience.insist(partial(self._tell, self._reporting, visit))
             self._dispatch.wake({visit, *heirs})
             self._resume(visit)
-            self._log.info(
-                "a phone of {org} reports {sims}",
-                org=visit.org_id,
-                sims=", ".join(f"{s.slot}:{masked(s.number or '?')}" for s in sims) or "no SIM",
-            )
+            self._arrivals.told(visit)
         return len(sims)
 
     def serve(self, visit: Visit) -> None:
@@ -122,7 +115,7 @@ class Attendance:
     def end(self, visit: Visit, why: str) -> None:
         """The phone is gone. Harmless for a visit that has ended or was replaced."""
         if visit.on_line:
-            self._log.info("a phone of {org} is gone: {why}", org=visit.org_id, why=why)
+            self._arrivals.went(visit, why)
             heirs = self._roster.leave(visit)
             self._spawn("ending a visit", self._put_down(visit, heirs))
 
@@ -130,6 +123,10 @@ class Attendance:
         """Other nodes held this one for dead and forgot its phones: tell of them again."""
         for visit in self._roster:
             self._spawn("telling of a phone again", self._tell_again(visit))
+
+    def tick(self) -> None:
+        """To be called every second."""
+        self._arrivals.tick()
 
     def close(self) -> None:
         """Nobody comes in any more: the gateway is shutting down."""

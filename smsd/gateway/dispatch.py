@@ -270,7 +270,7 @@ class Dispatch:
     async def _note_ends(self, pushes: Sequence[Pushed]) -> None:
         for org_id, id_, status, key in await messages.end_pushes(self._database, pushes):
             if status == "queued":
-                self._log.debug("ticket {org}/{id} waits again", org=org_id, id=id_)
+                self._log.debug("ticket {org}/{ticket} waits again", org=org_id, ticket=id_)
                 serving = self._roster.first(org_id, key)
                 self.wake({serving} if serving else set())
 

@@ -49,7 +49,12 @@ class Results:
         if verdict in ("settled", "repeated"):
             self._free(visit, result.id)
         if verdict == "settled" and not result.success:
-            self._log.info("ticket {org}/{id} failed", org=result.org_id, id=result.id)
+            self._log.info(
+                "ticket {org}/{ticket} failed: {error}",
+                org=result.org_id,
+                ticket=result.id,
+                error="phone_failed",
+            )
         return verdict
 
     def _free(self, visit: Visit, ticket_id: int) -> None:

@@ -113,7 +113,12 @@ class Resumption:
         if not owed:
             self._owed.pop(visit, None)
         for id_ in ended:
-            self._log.info("ticket {org}/{id} is undeliverable", org=visit.org_id, id=id_)
+            self._log.info(
+                "ticket {org}/{ticket} failed: {error}",
+                org=visit.org_id,
+                ticket=id_,
+                error="undeliverable",
+            )
         if not visit.on_line:
             return again
         visit.tally.again += len(again)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from twisted.logger import Logger
+
 from smsd.domain.credentials import SECRET_RULE, Credentials, well_formed_secret
 from smsd.domain.errors import Fault, Invalid, Superseded, Unavailable
 from smsd.domain.pepper import Pepper, same
@@ -35,6 +37,8 @@ class Keeper:
 class Rotation:
     """Gives orgs another secret when they ask for it."""
 
+    _log = Logger()
+
     def __init__(
         self, database: Database, doorman: Doorman, pepper: Pepper, hashing: Hashing
     ) -> None:
@@ -60,7 +64,7 @@ class Rotation:
             raise Invalid(errors=[Fault([FIELD], fault)])
         sealed = Secret(await self._hashing.hash(secret), seal, self._pepper.id)
         try:
-            return await remedies.replace_secret(
+            until = await remedies.replace_secret(
                 self._database,
                 keeper.org_id,
                 sealed,
@@ -74,6 +78,8 @@ class Rotation:
             raise Unavailable from None
         finally:
             self._doorman.forget(keeper.org_id)
+        self._log.info("org {org} has set another secret", org=keeper.org_id)
+        return until
 
 
 def _fault(secret: str, *, again: bool) -> str:

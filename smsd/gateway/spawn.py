@@ -37,7 +37,7 @@ class Spawn:
 
     def _report(self, failure: Failure, what: str) -> None:
         if failure.check(Problem):
-            self._log.info("{what}: {why}", what=what, why=failure.getErrorMessage())
+            self._log.debug("{what}: {why}", what=what, why=failure.getErrorMessage())
         else:
             self._log.failure("{what} failed", failure, what=what)
 

@@ -81,6 +81,7 @@ class Upkeep:
     async def dismiss_closed(self) -> None:
         """The operator has closed or deleted an org: its phones go, and are not let in again."""
         for org_id in await remedies.closed_orgs(self.database, self.roster.org_ids()):
+            self._log.info("org {org} was closed or deleted; its phones must go", org=org_id)
             for visit in self.roster.of(org_id):
                 visit.phone.close(Unauthorised("This org was closed by the gateway's operator."))
                 self.attendance.end(visit, "its org is closed")
@@ -92,6 +93,7 @@ class Upkeep:
 
     async def _tick(self) -> None:
         self.dispatch.tick()
+        self.attendance.tick()
 
     async def _end_late(self) -> None:
         """Tickets that no phone answered in time (setting ``unconfirmed``)."""
@@ -112,13 +114,23 @@ class Upkeep:
             )
         for org_id, id_, status in late:
             self.given_up[status] += 1
-            self._log.info(
-                "ticket {org}/{id} was never confirmed: {status}",
-                org=org_id,
-                id=id_,
-                status=status,
-            )
+            self._tell_of(org_id, id_, status)
         self.dispatch.given_up((org_id, id_) for org_id, id_, _ in late)
+
+    def _tell_of(self, org_id: str, ticket_id: int, status: str) -> None:
+        if status == "queued":
+            self._log.info(
+                "ticket {org}/{ticket} was never confirmed; it is sent again",
+                org=org_id,
+                ticket=ticket_id,
+            )
+            return
+        self._log.info(
+            "ticket {org}/{ticket} failed: {error}",
+            org=org_id,
+            ticket=ticket_id,
+            error="unconfirmed" if self.unconfirmed == "fail" else "undeliverable",
+        )
 
     async def _prune(self) -> None:
         self.doorman.prune()

@@ -57,7 +57,7 @@ class PathSecrets:
         if org_id not in self._warned:
             self._warned.add(org_id)
             self._log.warn(
-                "Org {org} sends its SecretKey in the URL, where proxies may log it: "
+                "org {org} sends its SecretKey in the URL, where proxies may log it: "
                 "the header X-Secret-Key is safer",
                 org=org_id,
             )

@@ -15,7 +15,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 
 from smsd.store import binaries as programs
@@ -140,14 +140,14 @@ class PrivatePostgres:
 
     async def _revive(self, cluster: Cluster, backoff: Backoff) -> Child:
         """Try until it runs; only the first failure is told at a level that people read."""
-        tell = self.log.warn
+        tell = LogLevel.warn
         while True:
             await deferLater(self._reactor, backoff.pause())
             try:
                 return await self._launch(cluster)
             except (PostgresUnusable, OSError) as error:
-                tell("The private Postgres cannot start yet: {why}", why=str(error))
-                tell = self.log.debug
+                self.log.emit(tell, "The private Postgres cannot start yet: {why}", why=str(error))
+                tell = LogLevel.debug
 
     async def _run(self, account: Account, argv: Sequence[str], stdin: bytes) -> None:
         child = self._spawn(account, argv, stdin)

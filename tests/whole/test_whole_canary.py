@@ -30,12 +30,13 @@ pytestmark = pytest.mark.whole
 CLUMSY = (sys.executable, str(Path(__file__).with_name("clumsy.py")), "run")
 
 
-@pytest.fixture(scope="module")
-def watched() -> Iterator[Daemon]:
+@pytest.fixture(scope="module", params=["json", "text", "journal"])
+def watched(request: pytest.FixtureRequest) -> Iterator[Daemon]:
     """A gateway with bugs in it, watched until its end, when everything is searched."""
     _, most = resource.getrlimit(resource.RLIMIT_CORE)
     with new_home() as home, limited(resource.RLIMIT_CORE, most):
-        daemon = Daemon(home, command=CLUMSY, environ={"PYTHONPATH": os.getcwd()})
+        form = ("--log-format", request.param)
+        daemon = Daemon(home, *form, command=CLUMSY, environ={"PYTHONPATH": os.getcwd()})
         try:
             yield daemon.ready()
         finally:
@@ -108,6 +109,7 @@ def test_every_refusal(ours: Org, watched: Daemon) -> None:
     path, wrong = f"/messages/{ours.id}", canaries.secret()
     told = {"Referer": f"http://x/{text()}", "Cookie": text(), "Authorization": text()}
     told["User-Agent"] = text()
+    told["X-Request-Id"] = text()
     problem(agent.get(f"{path}/{wrong}", headers=told), 400)
     with Agent(watched.url, new_address()) as stranger:
         problem(stranger.get(f"{path}/{wrong}", headers=told), 401)
