@@ -4,6 +4,13 @@ Every link inside is checked, anchors too; none that leads outside is fetched. N
 here: all are Markdown beside this file, and read well without Sphinx.
 """
 
+import subprocess
+import sys
+from pathlib import Path
+
+from sphinx.application import Sphinx
+from sphinx.errors import ConfigError
+
 from smsd import __version__
 
 project = "smsd"
@@ -12,7 +19,8 @@ version = release = __version__
 
 extensions = ["myst_parser", "sphinx_copybutton"]
 source_suffix = {".md": "markdown"}
-exclude_patterns = ["static"]
+# The pieces of news are read by the changelog.
+exclude_patterns = ["static", "news"]
 nitpicky = True
 
 myst_heading_anchors = 4
@@ -32,3 +40,25 @@ html_theme_options = {
     "light_css_variables": {"color-brand-primary": "#0b6b53", "color-brand-content": "#0b6b53"},
     "dark_css_variables": {"color-brand-primary": "#58d3ab", "color-brand-content": "#58d3ab"},
 }
+
+TOWNCRIER = ("towncrier", "build", "--draft", "--version", "Not yet released", "--date", "")
+NEWS = "<!-- towncrier release notes start -->\n"
+
+
+def with_news(app: Sphinx, page: str, source: list[str]) -> None:
+    """The changelog begins with what is in ``news/``; a file that is no news is an error."""
+    if page == "changelog":
+        source[0] = source[0].replace(NEWS, NEWS + told())
+
+
+def told() -> str:
+    """What a release would add to the changelog now."""
+    command = [sys.executable, "-m", *TOWNCRIER]
+    ran = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    if ran.returncode:
+        raise ConfigError(ran.stderr)
+    return ran.stdout.replace(" ()", "")
+
+
+def setup(app: Sphinx) -> None:
+    app.connect("source-read", with_news)

@@ -10,6 +10,7 @@ import pytest
 from smsd.domain import errors
 from smsd.domain.lifecycle import STATES
 from smsd.phone import frames
+from smsd.rest.api import ROUTES
 from smsd.rest.head import LargeHead, LongPath
 from smsd.rest.health import NotReady
 from smsd.rest.pages import pages
@@ -26,6 +27,11 @@ PROBLEMS = {
     for kind in (*vars(errors).values(), LargeHead, LongPath, NotReady)
     if isinstance(kind, type) and issubclass(kind, errors.Problem) and kind is not errors.Problem
 }
+#: What can be asked for, as the pages write it; of several forms the one without a secret.
+SPOKEN = [
+    (route.method, re.sub(r"<org_id>", "{OrgId}", route.paths[0]).removesuffix("/<secret_key>"))
+    for route in ROUTES
+] + [("GET", "/websocket")]
 
 
 # ---- llms.txt ----
@@ -51,12 +57,10 @@ def test_llms_txt_names_every_problem(slug: str) -> None:
     assert re.search(rf"\b{slug}\b", LLMS)
 
 
-@pytest.mark.parametrize(
-    "path", ["/health", "/ready", "/webhook", "/messages", "/send", "/sims", "/websocket"]
-)
-def test_llms_txt_and_the_docs_have_every_path(path: str) -> None:
-    assert re.search(rf"^##.*(GET|POST) {path}\b", LLMS, re.M)
-    assert path in DOCS["rest.md"]
+@pytest.mark.parametrize(("method", "path"), SPOKEN)
+def test_llms_txt_and_the_docs_have_every_route(method: str, path: str) -> None:
+    assert re.search(rf"^##.*\b{method} {re.escape(path)}(?!\w)", LLMS, re.M)
+    assert re.search(rf"\b{method} {re.escape(path)}(?!\w)", DOCS["rest.md"] + DOCS["protocol.md"])
 
 
 # ---- docs/ ----
@@ -117,7 +121,7 @@ def test_every_close_code_is_told(document: str) -> None:
     assert {str(problem.close) for problem in PROBLEMS.values()} | {"1011"} <= told
 
 
-@pytest.mark.parametrize("name", [*DOCS, "../README.md"])
+@pytest.mark.parametrize("name", [*DOCS, "../README.md", "../CONTRIBUTING.md", "news/README.md"])
 def test_every_link_of_the_docs_leads_somewhere(name: str) -> None:
     page = ROOT / "docs" / name
     for link in re.findall(r"\]\(([^)]+)\)", page.read_text()):
@@ -130,3 +134,21 @@ def test_every_link_of_the_docs_leads_somewhere(name: str) -> None:
 
 def slugged(heading: str) -> str:
     return re.sub(r"[^a-z0-9 _-]", "", heading.lower()).replace(" ", "-")
+
+
+# ---- what contributors are told ----
+
+
+@pytest.mark.parametrize("name", ["design.md", "../CONTRIBUTING.md"])
+def test_the_files_and_tests_that_contributors_are_sent_to_are_there(name: str) -> None:
+    page = (ROOT / "docs" / name).read_text()
+    files = re.findall(r"`(\.?\w[\w./]*/[\w.]*)`", page)
+    assert [file for file in files if not is_there(file)] == []
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    named = re.findall(r"`(test_\w+)`", page)
+    assert [test for test in named if f"def {test}(" not in tests] == []
+
+
+def is_there(file: str) -> bool:
+    """In the checkout, or in smsd/ where a page speaks of one part of it."""
+    return (ROOT / file).exists() or (ROOT / "smsd" / file).exists()
