@@ -33,6 +33,10 @@ Usage: smsd COMMAND [options]
   ticket    queue one again, or end it
   prune     delete messages that are old
 
+  backup    write everything into a file
+  restore   fill an empty database from such a file
+  upgrade   bring a private Postgres to a newer version
+
   smsd COMMAND --help   what a command takes
   smsd --version        which smsd this is
 """
@@ -168,12 +172,13 @@ def _say(text: str) -> int:
     return 0
 
 
+_NOUNS = ("org", "phones", "tickets", "ticket", "prune", "backup", "restore", "upgrade")
 _COMMANDS: dict[str, Callable[[Sequence[str]], int]] = {
     "run": _run,
     "phone": _phone,
     "check": _check,
     "settings": _explain,
-    **{noun: partial(_repair, noun) for noun in ("org", "phones", "tickets", "ticket", "prune")},
+    **{noun: partial(_repair, noun) for noun in _NOUNS},
 }
 
 if __name__ == "__main__":

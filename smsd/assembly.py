@@ -74,11 +74,25 @@ async def lent(settings: Settings, reactor: Any, stack: AsyncExitStack) -> tuple
     """
     home = _home_to_check(settings)
     if settings.database is None and not occupied(home):
-        raise NoDatabaseYet(f"No database yet: the first start makes a private one in {home}.")
+        raise NoDatabaseYet(_none_in(home))
     try:
         return await _database(settings, reactor, home, stack), home
     except InUse:
         return await _opened(settings, reactor, conninfo_of(home), stack), home
+
+
+async def alone(settings: Settings, reactor: Any, stack: AsyncExitStack) -> Database:
+    """The database that a gateway would use, made where there is none. Raises `InUse` where one
+    runs a private Postgres; on a server of the operator's there may be one still."""
+    return await _database(settings, reactor, _home(settings)[0], stack)
+
+
+def private_home(settings: Settings) -> Path:
+    """The data directory of a private Postgres that has been started before."""
+    home = _home_to_check(settings)
+    if not occupied(home):
+        raise NoDatabaseYet(_none_in(home))
+    return home
 
 
 class NoDatabaseYet(RuntimeError):
@@ -238,6 +252,10 @@ class _Node(Parts):
     def phones(self) -> int:
         """How many are on line."""
         return len(self._roster)
+
+
+def _none_in(home: Path) -> str:
+    return f"No database yet: the first start makes a private one in {home}."
 
 
 def _home(settings: Settings) -> tuple[Path, str | None]:

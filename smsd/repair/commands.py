@@ -15,10 +15,11 @@ from twisted.python.failure import Failure
 
 from smsd.assembly import lent
 from smsd.domain.errors import Problem
-from smsd.repair import erasing, orgs, tickets
+from smsd.repair import backup, erasing, orgs, restoring, tickets, upgrade
 from smsd.repair.declared import Command, RepairOptions, asked
 from smsd.repair.desk import Desk
 from smsd.repair.endings import Ended, Interrupted
+from smsd.repair.ground import Ground
 from smsd.repair.terminal import Terminal
 from smsd.store import overview
 from smsd.store.migrate import migrations
@@ -38,6 +39,9 @@ COMMANDS: tuple[Command, ...] = (
     tickets.requeue,
     tickets.fail,
     erasing.prune,
+    backup.backup,
+    restoring.restore,
+    upgrade.upgrade,
 )
 
 
@@ -93,6 +97,10 @@ async def _told(command: Command, options: RepairOptions, reactor: Any) -> None:
 async def _done(command: Command, options: RepairOptions, reactor: Any, terminal: Terminal) -> None:
     settings = options.settings
     async with AsyncExitStack() as stack:
+        if command.bare:
+            ground = Ground(reactor, stack, terminal, settings, asked(options))
+            await command.act(ground, *options.words)
+            return
         database, home = await lent(settings, reactor, stack)
         known = max(migration.version for migration in migrations())
         if (version := await overview.schema(database)) != known:

@@ -31,12 +31,14 @@ class Option:
 
 @dataclass(frozen=True)
 class Command:
-    """One command; ``takes`` are the words behind its name."""
+    """One command; ``takes`` are the words behind its name. On bare ground it gets a `Ground`
+    instead of a `Desk`."""
 
     name: str
     takes: tuple[str, ...]
     options: tuple[Option, ...]
     act: Act
+    bare: bool = False
 
     @property
     def told(self) -> str:
@@ -96,11 +98,13 @@ class RepairOptions(Options):
         self.words = words
 
 
-def command(name: str, *takes: str, options: Sequence[Option] = ()) -> Callable[[Act], Command]:
-    """Make a `Command` of the function below; it gets a `Desk` and the words."""
+def command(
+    name: str, *takes: str, options: Sequence[Option] = (), bare: bool = False
+) -> Callable[[Act], Command]:
+    """Make a `Command` of the function below; it gets a `Desk` (or `Ground`) and the words."""
 
     def declared(act: Act) -> Command:
-        return Command(name, takes, tuple(options), act)
+        return Command(name, takes, tuple(options), act, bare)
 
     return declared
 

@@ -18,7 +18,7 @@ class Misused(Ended):
 
 
 class NotThere(Ended):
-    """There is no such org, or no such ticket."""
+    """There is no such org, ticket or file."""
 
     code = 3
 

@@ -78,12 +78,17 @@ def others(major: int) -> list[Path]:
     """Where else on this machine a Postgres of this major version is."""
     us = account_of(os.geteuid())
     found = []
-    for directory in _places(WHEELS, DEBIAN, None):
+    for directory in places():
         try:
             found.append(_tried(directory, us))
         except PostgresUnusable:
             continue
     return [each.directory for each in found if each.major == major]
+
+
+def places() -> Iterator[Path]:
+    """Every ``bin`` directory that a Postgres may be in, in the order of preference."""
+    return _places(WHEELS, DEBIAN, None)
 
 
 def _places(wheels: Sequence[str], debian: Path, search_path: str | None) -> Iterator[Path]:

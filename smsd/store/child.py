@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ProcessExitedAlready, ProcessTerminated
@@ -130,12 +130,29 @@ class Child(ProcessProtocol):
             waiting.callback(answer)
 
 
-def spawn(reactor: IReactorProcess, account: Account, argv: Sequence[str], child: Child) -> Child:
-    """Start the program as this account, through the shim above."""
+def spawn(
+    reactor: IReactorProcess,
+    account: Account,
+    argv: Sequence[str],
+    child: Child,
+    *,
+    environ: Mapping[str, str] | None = None,
+    files: Mapping[int, int | str] | None = None,
+) -> Child:
+    """Start the program as this account, through the shim above.
+
+    ``files`` are its descriptors, as Twisted's ``childFDs``; by default three pipes to us.
+    """
     shim = [sys.executable, "-I", "-S", "-c", _SHIM]
     whose = [str(os.getpid()), str(account.uid), str(account.gid)]
     try:
-        reactor.spawnProcess(child, sys.executable, [*shim, *whose, *argv], env=environment())
+        reactor.spawnProcess(
+            child,
+            sys.executable,
+            [*shim, *whose, *argv],
+            env=environment() if environ is None else dict(environ),
+            childFDs=None if files is None else dict(files),
+        )
     except OSError as error:
         raise PostgresUnusable(f"No process could be started: {error.strerror}.") from None
     return child

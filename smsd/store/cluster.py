@@ -14,11 +14,14 @@ from pathlib import Path
 
 from smsd.store.account import Account
 from smsd.store.binaries import Binaries, others
+from smsd.store.directories import to_disk
 from smsd.store.residents import Residents
 from smsd.store.unusable import PostgresUnusable
 
 PORT = 5432
 NAME = "smsd"
+#: Beside the cluster: where an upgrade makes a new one.
+WORK = "upgrade"
 READY = "ready to accept connections"
 
 #: Runs a program to its end; raises `PostgresUnusable` with what it said where it fails.
@@ -104,6 +107,7 @@ class Cluster:
         """See that a cluster is there which these binaries can serve."""
         self._refuse_fixed_options()
         if not self._is_there():
+            self._refuse_half_an_upgrade()
             fresh = self._place_for_new()
             await run(self.account, self._initdb(fresh), b"")
             await run(self.account, self._single(fresh), f"CREATE DATABASE {NAME}\n".encode())
@@ -125,7 +129,7 @@ class Cluster:
 
     def _move_in(self, fresh: Path) -> None:
         fresh.rename(self.data)
-        _to_disk(self.data.parent)
+        to_disk(self.data.parent)
 
     def _initdb(self, fresh: Path) -> list[str]:
         builtin = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
@@ -140,29 +144,43 @@ class Cluster:
         return [postgres, "--single", "-D", str(fresh), *_switches(settings), "postgres"]
 
     def _check(self) -> None:
-        try:
-            major = (self.data / "PG_VERSION").read_text().strip()
-        except OSError:
-            raise PostgresUnusable(
-                f"{self.data} is not a Postgres data directory (it has no PG_VERSION that can"
-                " be read): move it away, or choose another data directory."
-            ) from None
-        if major != str(self.binaries.major):
-            raise PostgresUnusable(self._misfit(major))
+        major = major_of(self.data)
+        if major != self.binaries.major:
+            raise PostgresUnusable(misfit(self.data, major, self.binaries))
 
-    def _misfit(self, major: str) -> str:
-        fitting = others(int(major)) if major.isdigit() else []
-        way = (
-            f"use those of version {major} (setting postgres_bin = {fitting[0]})"
-            if fitting
-            else f"install PostgreSQL {major} and name its bin directory (setting postgres_bin)"
-        )
-        return (
-            f"The data in {self.data} is of PostgreSQL {major}, the programs in"
-            f" {self.binaries.directory} are of {self.binaries.version}, which cannot read it:"
-            f" {way}. To change versions, dump the database with {major} (pg_dump), move"
-            f" {self.data} away, start smsd, and load the dump."
-        )
+    def _refuse_half_an_upgrade(self) -> None:
+        """Data that is moved aside must not be mistaken for none."""
+        if os.path.lexists(self.data.parent / WORK):
+            raise PostgresUnusable(
+                f"An upgrade was cut short at the worst moment: move {self.data}-… back to"
+                f" {self.data}, and do `smsd upgrade` again."
+            )
+
+
+def major_of(data: Path) -> int:
+    """The major version of a cluster; raises `PostgresUnusable` where it is none."""
+    try:
+        return int((data / "PG_VERSION").read_text())
+    except (OSError, ValueError):
+        raise PostgresUnusable(
+            f"{data} is not a Postgres data directory (it has no PG_VERSION that can be read):"
+            " move it away, or choose another data directory."
+        ) from None
+
+
+def misfit(data: Path, major: int, binaries: Binaries) -> str:
+    """The sentence for data of another major version than the programs."""
+    fitting = others(major)
+    as_it_is = (
+        f"use the programs of version {major} (setting postgres_bin = {fitting[0]})"
+        if fitting
+        else f"install PostgreSQL {major} and name its bin directory (setting postgres_bin)"
+    )
+    way = f"run `smsd upgrade`, or {as_it_is}" if major < binaries.major else as_it_is
+    return (
+        f"The data in {data} is of PostgreSQL {major}, the programs in {binaries.directory} are of"
+        f" {binaries.version}, which cannot read it: {way}."
+    )
 
 
 def conninfo(sockets: Path) -> str:
@@ -174,11 +192,3 @@ def conninfo(sockets: Path) -> str:
 
 def _switches(settings: Mapping[str, str]) -> list[str]:
     return [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-
-
-def _to_disk(directory: Path) -> None:
-    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

@@ -79,3 +79,12 @@ def _verify(directory: Path, account: Account) -> None:
         f"{directory} {wrong}, so the database's socket would not be safe there:"
         " remove it, or choose another data directory."
     )
+
+
+def to_disk(directory: Path) -> None:
+    """See that what was renamed in it stays so, also after a loss of power."""
+    opened = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)

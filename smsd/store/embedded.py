@@ -58,14 +58,18 @@ class PrivatePostgres:
         options: Mapping[str, str] = {},
         binaries: Path | None = None,
         user: str | None = None,
+        account: Account | None = None,
+        locked: bool = False,
     ) -> None:
-        """``options`` are settings of the server; ``binaries`` and ``user`` replace a search."""
+        """``options`` are settings of the server; ``binaries``, ``user`` and ``account`` replace
+        a search. ``locked``: the caller holds the directory's lock."""
         self._reactor = reactor
         self._home = home.resolve()
         self._options = options
         self._binaries = binaries
         self._user = user
-        self._lock = DirectoryLock(self._home)
+        self._account = account
+        self._lock = None if locked else DirectoryLock(self._home)
         self._journal = Journal(self.log)
         self._children: list[Child] = []
         self._life: Deferred[Any] = succeed(None)
@@ -73,7 +77,8 @@ class PrivatePostgres:
     async def start(self) -> str:
         """Have a server, on a new cluster where there is none; how libpq connects to it."""
         made_home(self._home, os.geteuid())
-        self._lock.take()
+        if self._lock is not None:
+            self._lock.take()
         self._life = Deferred.fromCoroutine(self._begin())
         try:
             cluster, server = await self._life
@@ -98,7 +103,7 @@ class PrivatePostgres:
 
     async def _begin(self) -> tuple[Cluster, Child]:
         data = self._home / CLUSTER
-        account = keeper(data, self._user)
+        account = self._account or keeper(data, self._user)
         if closed := barrier(self._home, account):
             raise PostgresUnusable(unreachable(self._home, account, closed))
         if occupied(self._home):
@@ -178,7 +183,8 @@ class PrivatePostgres:
         """Whatever runs is told to end; the lock goes when nothing does."""
         for child in list(self._children):
             await self._end(child)
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     async def _end(self, child: Child) -> None:
         child.interrupt()

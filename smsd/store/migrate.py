@@ -23,7 +23,8 @@ _PATIENCE = Statement(
     "migrate_patience",
     "SET LOCAL statement_timeout = '10min'; SET LOCAL lock_timeout = '10min'",
 )
-_LOCK = Statement("migrate_lock", "SELECT pg_advisory_xact_lock(1936552804)")
+#: Held by whoever changes the schema.
+LOCK = Statement("migrate_lock", "SELECT pg_advisory_xact_lock(1936552804)")
 #: Daemons wait for each other; a migration that waits for a table holds up everybody behind it.
 _HASTE = Statement("migrate_haste", "SET LOCAL lock_timeout TO DEFAULT")
 _TABLE = Statement(
@@ -85,11 +86,11 @@ async def migrate(database: Database, known: list[Migration] | None = None) -> l
 
 async def _apply_next(tx: Transaction, known: list[Migration]) -> int | None:
     await tx.run(_PATIENCE)
-    await tx.run(_LOCK)
+    await tx.run(LOCK)
     await tx.run(_HASTE)
     await tx.run(_TABLE)
     there: dict[int, str] = dict(await tx.run(_APPLIED))
-    _check(there, known)
+    check(there, known)
     missing = next((m for m in known if m.version not in there), None)
     if missing is None:
         return None
@@ -98,7 +99,8 @@ async def _apply_next(tx: Transaction, known: list[Migration]) -> int | None:
     return missing.version
 
 
-def _check(there: dict[int, str], known: list[Migration]) -> None:
+def check(there: dict[int, str], known: list[Migration]) -> None:
+    """Raises `WrongSchema` where what was applied, by version its checksum, is not of these."""
     hashes = {m.version: m.sha256 for m in known}
     at, newest = max(there, default=0), max(hashes, default=0)
     if at > newest:

@@ -15,7 +15,7 @@ from smsd.domain.records import Result, new_ref
 from smsd.store import messages, remedies, resumption
 from smsd.store.messages import NewMessage, Pushed, Served, Told
 from smsd.store.resumption import InDoubt, Waited
-from smsd.store.statements import Statement, all_statements
+from smsd.store.statements import Statement, all_statements, named
 from smsd.store.trouble import DataRefused
 
 ARROWS = {(step.leaves, step.enters) for step in STEPS}
@@ -202,6 +202,10 @@ async def fail_by_hand(database, rows):
         await remedies.fail(database, ORG, row["id"], "no more")
 
 
+async def fail_pending(database, rows):
+    await database.run(named("fail_pending_everywhere"))
+
+
 #: Every statement that writes tickets, as it is run, and the steps that it takes.
 WRITERS = {
     "append_messages": (append, set()),
@@ -217,6 +221,7 @@ WRITERS = {
     "note_waits": (note_waits, set()),
     "requeue_ticket": (requeue_ticket, {("sending", "queued")}),
     "fail_ticket": (fail_ticket, {("queued", "failed"), ("sending", "failed")}),
+    "fail_pending_everywhere": (fail_pending, {("queued", "failed"), ("sending", "failed")}),
 }
 
 

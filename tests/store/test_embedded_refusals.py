@@ -32,7 +32,7 @@ async def test_another_major_version_serves_its_own_data_and_nobody_elses(home):
         await PrivatePostgres(the_reactor(), home).start()
     assert f"The data in {home / CLUSTER} is of PostgreSQL 15" in str(refused.value)
     assert str(DEBIAN_15) in str(refused.value)
-    assert "pg_dump" in str(refused.value)
+    assert "run `smsd upgrade`" in str(refused.value)
 
 
 @pytest_twisted.ensureDeferred

@@ -122,6 +122,11 @@ TRIED = {
     "older_statements": {"moment": "2001-01-01"},
     "schema_is_there": {},
     "schema_version": {},
+    "server_major": {},
+    "use_everywhere": {},
+    "move_counters_everywhere": {},
+    "fail_pending_everywhere": {},
+    "forget_nodes_everywhere": {},
 }
 
 

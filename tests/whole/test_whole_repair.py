@@ -88,10 +88,10 @@ def test_every_command_of_the_page_answers_as_the_page_says() -> None:
             hold(PAGE, Shell(home, bare_environment(SMSD_DATA_DIR=str(gateway.data))))
 
 
-def test_the_page_shows_every_command() -> None:
+def test_the_pages_show_every_command() -> None:
     from smsd.repair.commands import COMMANDS
 
-    shown = [example.command for example in examples(PAGE)]
+    shown = [one.command for page in (PAGE, DOCS / "backup.md") for one in examples(page)]
     for command in COMMANDS:
         assert any(line.startswith(f"smsd {command.name}") for line in shown), command.name
 

@@ -1,0 +1,29 @@
+-- use_everywhere --
+-- Whether a gateway lives on this database, and whether it was ever used.
+SELECT
+    EXISTS (SELECT FROM nodes
+        WHERE seen_at > clock_timestamp() - interval '15 seconds') AS alive,
+    EXISTS (SELECT FROM org_counters) OR EXISTS (SELECT FROM orgs)
+        OR EXISTS (SELECT FROM messages) AS used
+
+-- move_counters_everywhere --
+-- Ids that were given out after the backup was made are never given out again; of orgs that have
+-- gone, too.
+UPDATE org_counters SET last_id = last_id + 1000000
+
+-- forget_nodes_everywhere --
+-- Nobody is on line any more.
+WITH nobody AS (DELETE FROM sessions)
+DELETE FROM nodes
+
+-- fail_pending_everywhere --
+-- Tickets that had not ended end: since the backup they may have been sent, and must not be sent
+-- twice. They count as pushed, so that the word of a phone that did send one is taken still.
+UPDATE messages
+SET status = 'failed', error = 'unconfirmed', attempts = greatest(attempts, 1),
+    error_detail = 'The gateway was restored from a backup; the SMS may have been sent meanwhile.'
+WHERE status = 'queued' OR status = 'sending'
+
+-- server_major --
+-- Of which major version the server is.
+SELECT current_setting('server_version_num')::integer / 10000
