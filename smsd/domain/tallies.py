@@ -7,8 +7,7 @@ whether somebody looks. Who reads them, and under which names, is `smsd.sight`'s
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from itertools import accumulate
 
 #: Upper bounds for what the gateway does itself, and for what phones and networks do. Seconds.
@@ -40,26 +39,16 @@ class LaneTally:
     """How one lane of batches fares: how long each batch took, the rows in them, and those that
     the database refused or did not answer."""
 
-    __slots__ = ("_clock", "failures", "name", "rows", "seconds")
+    __slots__ = ("failures", "name", "rows", "seconds")
 
-    def __init__(self, name: str, clock: Callable[[], float]) -> None:
+    def __init__(self, name: str) -> None:
         self.name = name
-        self._clock = clock
         self.seconds = Spread()
         self.rows = self.failures = 0
 
-    @contextmanager
-    def batch(self, rows: int) -> Iterator[None]:
-        """Around the time that one batch takes."""
-        began = self._clock()
-        try:
-            yield
-        except Exception:
-            self.failures += 1
-            raise
-        finally:
-            self.rows += rows
-            self.seconds.add(self._clock() - began)
+    def add(self, rows: int, seconds: float) -> None:
+        self.rows += rows
+        self.seconds.add(seconds)
 
 
 class RouteTally:

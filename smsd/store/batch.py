@@ -57,7 +57,8 @@ class Batch(Generic[E, A]):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
-        self.tally = LaneTally(name, clock)
+        self.tally = LaneTally(name)
+        self._clock = clock
         self._write = write
         self._rows = rows
         self._certainty = certainty
@@ -129,8 +130,7 @@ class Batch(Generic[E, A]):
 
     async def _store(self, waiters: list[Waiter[E, A]]) -> None:
         try:
-            with self.tally.batch(sum(waiter.rows for waiter in waiters)):
-                answers = await self._written(waiters)
+            answers = await self._timed(waiters)
             answered = list(zip(waiters, answers, strict=True))
         except DataRefused as refused:
             self._part(waiters, _halves(waiters), refused)
@@ -146,6 +146,16 @@ class Batch(Generic[E, A]):
             self._locked.clear()
             for waiter, answer in answered:
                 waiter.tell(answer)
+
+    async def _timed(self, waiters: list[Waiter[E, A]]) -> Sequence[A]:
+        began = self._clock()
+        try:
+            return await self._written(waiters)
+        except Exception:
+            self.tally.failures += 1
+            raise
+        finally:
+            self.tally.add(sum(waiter.rows for waiter in waiters), self._clock() - began)
 
     async def _written(self, waiters: list[Waiter[E, A]]) -> Sequence[A]:
         """Their answers; raises `Unavailable` where nothing is stored."""

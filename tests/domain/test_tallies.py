@@ -1,10 +1,6 @@
 """What is counted is counted once, in the right place."""
 
-from itertools import count
-
-import pytest
-
-from smsd.domain.tallies import LaneTally, RouteTally, Spread
+from smsd.domain.tallies import RouteTally, Spread
 
 
 def test_a_value_counts_for_its_own_bound_and_all_above_it():
@@ -12,16 +8,6 @@ def test_a_value_counts_for_its_own_bound_and_all_above_it():
     for value in (0.0, 1.0, 1.5, 2.0, 3.0):
         spread.add(value)
     assert (spread.at_most, spread.total) == ([2, 4, 5], 7.5)
-
-
-def test_a_batch_that_fails_counts_with_its_time_and_its_rows():
-    lane = LaneTally("inbound", clock=map(float, count()).__next__)
-    with lane.batch(3):
-        pass
-    with pytest.raises(ValueError, match="no"), lane.batch(2):
-        raise ValueError("no")
-    assert (lane.seconds.at_most[-1], lane.seconds.total) == (2, 2.0)
-    assert (lane.rows, lane.failures) == (5, 1)
 
 
 def test_a_route_counts_its_answers_by_status():

@@ -378,3 +378,14 @@ def test_a_batch_is_no_requests_doing_though_one_of_them_came_first():
 
     caused_by(b"first", put, Batch("test", write), "a")
     assert seen == [b""]
+
+
+def test_every_batch_is_timed_with_its_rows_and_those_that_fail_are_counted(table):
+    hot = lane(table, clock=iter([0.0, 2.0, 5.0, 6.0]).__next__)
+    answers = put(hot, "a", "b", "c")
+    assert hot.waiting == 2
+    table.commit()
+    table.refuse(Unavailable())
+    assert (hot.tally.seconds.at_most[-1], hot.tally.seconds.total) == (2, 3.0)
+    assert (hot.tally.rows, hot.tally.failures, hot.waiting) == (3, 1, 0)
+    assert [type(each).__name__ for each in outcomes(answers)] == ["str", *["Unavailable"] * 2]
