@@ -1,29 +1,15 @@
 -- census_everywhere --
--- Tickets that have not ended, counted up to a limit, and since when the oldest that waits has
--- done so. Ids are in order of time, so the first of each queue is its oldest: one look into the
--- index for each queue, however many wait in it.
-WITH RECURSIVE firsts AS (
-    (SELECT org_id, sim_key, created_at
-     FROM messages
-     WHERE status = 'queued'
-     ORDER BY org_id, sim_key, id
-     LIMIT 1)
-    UNION ALL
-    SELECT following.*
-    FROM firsts
-    CROSS JOIN LATERAL (
-        SELECT m.org_id, m.sim_key, m.created_at
-        FROM messages AS m
-        WHERE m.status = 'queued' AND (m.org_id, m.sim_key) > (firsts.org_id, firsts.sim_key)
-        ORDER BY m.org_id, m.sim_key, m.id
-        LIMIT 1
-    ) AS following
-)
+-- Tickets that have not ended, and for how long the oldest of those that wait has done so; looked
+-- at up to a limit, beyond which it would cost too much to be asked all the time.
 SELECT
-    (SELECT count(*)
-     FROM (SELECT FROM messages WHERE status = 'queued' LIMIT %(most)s::integer) AS waiting),
+    waiting.number,
     (SELECT count(*)
      FROM (SELECT FROM messages WHERE status = 'sending' LIMIT %(most)s::integer) AS handed),
-    (SELECT extract(epoch FROM clock_timestamp() - min(created_at))::double precision
-     FROM (SELECT created_at FROM firsts LIMIT %(queues)s::integer) AS looked_at),
+    extract(epoch FROM clock_timestamp() - waiting.since)::double precision,
     pg_database_size(current_database())
+FROM (
+    SELECT count(*) AS number, min(created_at) AS since
+    FROM (
+        SELECT created_at FROM messages WHERE status = 'queued' LIMIT %(most)s::integer
+    ) AS queued
+) AS waiting
