@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from sphinx.application import Sphinx
-from sphinx.errors import ConfigError
+from sphinx.util import logging
 
 from smsd import __version__
 
@@ -56,7 +56,7 @@ def told() -> str:
     command = [sys.executable, "-m", *TOWNCRIER]
     ran = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True)
     if ran.returncode:
-        raise ConfigError(ran.stderr)
+        logging.getLogger(__name__).warning(ran.stderr)
     return ran.stdout.replace(" ()", "")
 
 
