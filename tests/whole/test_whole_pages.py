@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 from console import DOCS, Shell, hold, matches
 from daemon import Daemon, bare_environment, new_home
 from handset import Handset
-from visitors import Org, Phone, until
+from visitors import Org, Phone, calling, until
 
 pytestmark = pytest.mark.whole
 
@@ -73,6 +74,28 @@ def test_a_start_says_what_the_quickstart_page_says(own: Daemon) -> None:
     (shown,) = re.findall(r"^```text\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     said = own.said[: own.said.index("\n\nStore")] + "\n"
     assert matches(shown, said.replace(f":{own.port}", ":8080"))
+
+
+# -- protocol.md -----------------------------------------------------------------------------
+
+
+def exchanges() -> list[list[tuple[str, str]]]:
+    """What the page shows of both sides where the phone speaks first: arrows and frames."""
+    page = (DOCS / "protocol.md").read_text("utf-8")
+    fences = re.findall(r"^```\n(→ \{.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    shown = [re.findall(r"^([→←]) (\{.*\})$", fence, re.MULTILINE) for fence in fences]
+    return [lines for lines in shown if lines[-1][0] == "←"]
+
+
+def test_the_gateway_answers_a_phone_as_the_protocol_page_says(own: Daemon) -> None:
+    with calling(own.socket_url) as phone:
+        for arrow, frame in [line for exchange in exchanges() for line in exchange]:
+            said = frame.replace('"SECRET"', f'"{SECRET}"')
+            if arrow == "→":
+                phone.socket.send(said)
+            else:
+                assert matches(f"{frame}\n", f"{json.dumps(phone.hear(), separators=(',', ':'))}\n")
+    assert len(exchanges()) >= 5
 
 
 # -- rest.md ---------------------------------------------------------------------------------
