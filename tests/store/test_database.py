@@ -249,6 +249,25 @@ async def test_calls_that_wait_are_served_in_their_order(conninfo):
 KILL = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %(name)s"
 
 
+@pytest_twisted.ensureDeferred
+async def test_the_connection_that_was_used_last_is_used_next(conninfo):
+    pool = await opened(conninfo, 2)
+
+    async def backend(seconds=0.0):
+        told = "SELECT pg_backend_pid() FROM pg_sleep(%(seconds)s)"
+        ((pid,),) = await ask(pool, told, seconds=seconds)
+        return pid
+
+    for _ in range(100):  # until both are there
+        together = [start(backend(0.05)) for _ in range(2)]
+        if len({await one for one in together}) == 2:
+            break
+    else:
+        raise AssertionError("the pool has only one connection")
+    assert len({await backend() for _ in range(6)}) == 1
+    await pool.close()
+
+
 @pytest_twisted.async_yield_fixture
 async def killer(postgres, database):
     """Ends every connection to the test's database, from another one."""
