@@ -168,8 +168,9 @@ def memory(target: str, options: str = "mode=755") -> None:
 
 
 def mounted() -> list[str]:
+    """Where something is mounted that nothing else lies over."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
-    return [line.split()[4] for line in lines]
+    return [target for line in lines if os.path.ismount(target := line.split()[4])]
 
 
 def limit(which: int) -> Callable[[str], None]:
