@@ -10,7 +10,6 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from confined import BIND, PRIVATE, RECURSIVE, memory, mount
 from probe import tried
-from standins import PATIENCE, PROGRAMS, main_process, stop
+from standins import PATIENCE, PROGRAMS, main_process
 
 NEW_NETWORK = 0x40000000
 PHONE = Path("/run/phone")
@@ -111,28 +110,6 @@ def until_sent(block: str) -> str:
     return said
 
 
-def be_a_container(lines: str) -> int:
-    """The exit code of what the image starts, here, as the account that it makes; it must have
-    been healthy. What pip installs for it is there already."""
-    told = dict(re.findall(r"^(USER|WORKDIR|ENV|HEALTHCHECK CMD|ENTRYPOINT) (.*)$", lines, re.M))
-    memory("/var/lib")
-    for line in re.findall(r"^RUN (.*)$", lines, re.M):
-        if "pip install" not in line:
-            follow(line)
-    user, _, group = told["USER"].partition(":")
-    drop = ["setpriv", "--reuid", user, "--regid", group, "--clear-groups", "--no-new-privs"]
-    drop += ["--bounding-set=-all", "--inh-caps=-all"]
-    environ = {"PATH": "/usr/bin", **dict(one.split("=", 1) for one in told["ENV"].split())}
-    entry = [*drop, *json.loads(told["ENTRYPOINT"])]
-    with subprocess.Popen(entry, env=environ, cwd=told["WORKDIR"], stdout=2) as process:
-        end = time.monotonic() + PATIENCE
-        while subprocess.run([*drop, *json.loads(told["HEALTHCHECK CMD"])]).returncode != 0:
-            assert process.poll() is None, "it has ended"
-            assert time.monotonic() < end, "it is not healthy"
-        process.terminate()
-        return process.wait(10)
-
-
 def weight(of: str) -> int:
     """MiB of all processes with this in their command; what they share is counted once."""
     found = 0
@@ -159,8 +136,6 @@ def main(checkout: str, blocks: list[str]) -> None:
             machine.follow(block)
     told["account"] = Path(f"/proc/{main_process()}").stat().st_uid
     told["nginx"] = Path("/var/log/nginx/smsd.log").read_text()
-    stop()
-    told["container"] = be_a_container(Path("docs/Containerfile").read_text())
     print(json.dumps(told))
 
 

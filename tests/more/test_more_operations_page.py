@@ -69,7 +69,6 @@ def test_the_page_leads_to_a_phone_behind_nginx_with_tls(
     assert told["account"] == ACCOUNT
     assert " POST /send 200 " in told["nginx"]
     assert "my-secret-key-123" not in told["nginx"]
-    assert told["container"] == 0
     with capsys.disabled():
         print(f"\nnobody on line: smsd {told['smsd']} MiB, Postgres {told['postgres']} MiB")
 
