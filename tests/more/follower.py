@@ -127,7 +127,7 @@ def main(checkout: str, blocks: list[str]) -> None:
     machine = Loopback()
     for block in blocks:
         if "smsd phone" in block:
-            told["smsd"], told["postgres"] = weight("smsd\0run"), weight("/postgres\0-D")
+            told["MiB"] = weight("smsd\0run")
             be_a_phone(block)
         elif "/messages/" in block:
             shown_by_phone("sent through nginx")

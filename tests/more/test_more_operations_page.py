@@ -70,7 +70,7 @@ def test_the_page_leads_to_a_phone_behind_nginx_with_tls(
     assert " POST /send 200 " in told["nginx"]
     assert "my-secret-key-123" not in told["nginx"]
     with capsys.disabled():
-        print(f"\nnobody on line: smsd {told['smsd']} MiB, Postgres {told['postgres']} MiB")
+        print(f"\nwith nobody on line smsd has {told['MiB']} MiB")
 
 
 def test_what_smsd_writes_is_in_no_log_of_an_own_postgres(postgres: str) -> None:
