@@ -20,13 +20,16 @@ from smsd.domain.errors import ShuttingDown, Unavailable
 from smsd.domain.pepper import Pepper
 from smsd.domain.settings import Settings
 from smsd.domain.tallies import Spread
+from smsd.gateway.allowances import Allowances
 from smsd.gateway.attendance import Attendance
+from smsd.gateway.claims import ClaimPolicy
 from smsd.gateway.dispatch import Dispatch
-from smsd.gateway.doorman import Caller, ClaimPolicy, Doorman
+from smsd.gateway.doorman import Caller, Doorman
 from smsd.gateway.hashing import Hashing
 from smsd.gateway.inbox import Inbox
 from smsd.gateway.outbox import Outbox
 from smsd.gateway.patience import Patience
+from smsd.gateway.quotas import Quotas
 from smsd.gateway.results import Results
 from smsd.gateway.resumption import Resumption, Rules
 from smsd.gateway.roster import Roster
@@ -63,6 +66,8 @@ class Parts:
         self._spawn = Spawn()
         self._patience = Patience(reactor, random.random)
         self.hashing = Hashing(reactor, random.random)
+        self._allowances = Allowances(settings.allowance)
+        quotas = Quotas(database, self._allowances, reactor.seconds)
         pepper = _pepper(settings, home)
         self._doorman = Doorman(
             database,
@@ -70,6 +75,7 @@ class Parts:
             self.hashing,
             reactor=reactor,
             claims=_claims(settings),
+            allowances=self._allowances,
             max_failures_per_minute=settings.max_failures_per_minute,
             max_claims_per_hour=settings.max_claims_per_hour,
         )
@@ -93,8 +99,10 @@ class Parts:
             new_id=lambda: str(uuid.uuid4()),
             limits=Limits(settings.window, settings.unanswered),
         )
-        self._inbox = Inbox(database, self._doorman, self._patience)
-        self._outbox = Outbox(database, self._roster, self._dispatch, self._spawn, self._patience)
+        self._inbox = Inbox(database, self._doorman, self._patience, quotas)
+        self._outbox = Outbox(
+            database, self._roster, self._dispatch, self._spawn, self._patience, quotas
+        )
         self._results = Results(database, self._roster, self._dispatch, self._patience)
         self._upkeep = Upkeep(
             reactor=reactor,
@@ -108,6 +116,8 @@ class Parts:
             confirm_timeout=settings.confirm_timeout,
             unconfirmed=settings.unconfirmed,
             max_attempts=settings.max_attempts,
+            allowances=self._allowances,
+            quotas=quotas,
             keep_messages=settings.keep_messages,
         )
         self._links = LinkFactory(
@@ -170,6 +180,8 @@ class Parts:
     def renew(self, settings: Settings) -> None:
         """Take over the settings that are live; `api` has been called."""
         self._api.allow(settings.allow_origins)
+        self._allowances.renew(settings.allowance)
+        self._upkeep.keep_messages = settings.keep_messages
         self._doorman.renew(
             _claims(settings),
             max_failures_per_minute=settings.max_failures_per_minute,
@@ -209,7 +221,7 @@ class Parts:
 
 
 def _claims(settings: Settings) -> ClaimPolicy:
-    return ClaimPolicy(settings.claims, settings.claim_token)
+    return ClaimPolicy(settings.claims, settings.claim_token, settings.max_orgs)
 
 
 def _pepper(settings: Settings, home: Path) -> Pepper:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -21,6 +23,13 @@ LIVE = {
     "max_claims_per_hour": 20,
     "max_failures_per_minute": 30,
     "allow_origins": ("https://app.example",),
+    "keep_messages": 30,
+    "queue_ttl": 3600,
+    "max_orgs": 40,
+    "max_stored": 50,
+    "max_queued": 60,
+    "max_sends_per_minute": 70,
+    "to_prefixes": ("+49", "+43"),
 }
 
 
@@ -54,6 +63,13 @@ def test_these_settings_are_live_and_no_others() -> None:
     assert {row.name for row in TABLE.values() if row.told.live} == set(LIVE)
 
 
+def test_the_operations_page_names_every_live_setting_and_no_other() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "operations.md").read_text()
+    told = re.search(r"^A reload takes over\n(.*?)^and reads the certificates", page, re.M | re.S)
+    assert told
+    assert set(re.findall(r"`(\w+)`", told[1])) == set(LIVE)
+
+
 def test_what_is_live_is_taken_over_and_the_rest_is_named(said: list[str]) -> None:
     gateway, old = Gateway(), Settings(pepper="p" * 32)
     new = replace(old, window=5, pepper="q" * 32, **LIVE)
@@ -63,6 +79,9 @@ def test_what_is_live_is_taken_over_and_the_rest_is_named(said: list[str]) -> No
     assert gateway.taken == [replace(old, **LIVE)]
     assert said == [
         "info: read the settings again: claims is now token, claim_token is now (hidden),"
+        " keep_messages is now 30 days, queue_ttl is now 3600 s, max_orgs is now 40 orgs,"
+        " max_stored is now 50 messages, max_queued is now 60 tickets,"
+        " max_sends_per_minute is now 70 tickets, to_prefixes is now +49 +43,"
         " max_connections_per_address is now 10 connections,"
         " max_claims_per_hour is now 20 claims, max_failures_per_minute is now 30 failures,"
         " trusted_proxies is now 10.0.0.0/8, allow_origins is now https://app.example,"

@@ -136,10 +136,35 @@ class TooMany(Problem):
     slug, title, status, close = "too_many", "Too many requests", 429, 4429
 
 
+class GatewayFull(Problem):
+    """This gateway has as many orgs as it may have: ask its operator."""
+
+    slug, title, status, close = "gateway_full", "Gateway full", 429, 4429
+
+
+class QueueFull(Problem):
+    """As many tickets of this org wait as may wait."""
+
+    slug, title, status = "queue_full", "Queue full", 429
+
+
+class TooManySends(Problem):
+    """This org has sent as many messages within a minute as it may."""
+
+    slug, title, status = "too_many_sends", "Too many sends", 429
+
+
 class Unavailable(Problem):
     """The database is away or slow. Nothing was acknowledged; try again."""
 
     slug, title, status, close = "unavailable", "Unavailable", 503, 4503
+
+
+class StorageFull(Unavailable):
+    """This org has as many messages as it may have. Nothing was acknowledged; try again when
+    there is room."""
+
+    slug, title, status = "storage_full", "Storage full", 429
 
 
 class ShuttingDown(Problem):

@@ -43,7 +43,11 @@ STEPS: tuple[Step, ...] = (
     Step("sending", "sent", "the phone confirmed"),
     Step("sending", "failed", "the phone failed or never answered, or the operator ended it"),
     Step("queued", "sent", "a late result, for an earlier push had gone out after all"),
-    Step("queued", "failed", "an earlier push had failed, or the operator ended it"),
+    Step(
+        "queued",
+        "failed",
+        "an earlier push had failed, it waited too long, or the operator ended it",
+    ),
     Step("failed", "sent", "a late success, for the truth wins"),
 )
 

@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
+from smsd.domain import ceilings
+from smsd.domain.allowance import NAMES, Allowance
 from smsd.domain.conninfo import names_a_database, without_password
 from smsd.domain.rows import Told, rows_of
 from smsd.domain.shapes import is_endpoint, is_network, is_origin, is_path, with_backlog
@@ -147,8 +149,15 @@ class Settings(Struct, frozen=True, kw_only=True):
             "How long messages are kept; tickets that have not ended stay",
             unit="days",
             zero="for ever",
+            live=True,
         ),
     ] = 0
+    queue_ttl: ceilings.QueueTtl = 0
+    max_orgs: ceilings.MaxOrgs = 0
+    max_stored: ceilings.MaxStored = 0
+    max_queued: ceilings.MaxQueued = 0
+    max_sends_per_minute: ceilings.MaxSends = 0
+    to_prefixes: ceilings.ToPrefixes = ()
     max_connections_per_address: Annotated[
         Whole,
         Told(
@@ -227,6 +236,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     def proxies(self) -> tuple[Network, ...]:
         """The networks whose word on the client's address is believed."""
         return tuple(ipaddress.ip_network(proxy) for proxy in self.trusted_proxies)
+
+    @property
+    def allowance(self) -> Allowance:
+        """What an org is allowed that has no limits of its own."""
+        return Allowance(**{name: getattr(self, name) for name in NAMES})
 
     def origin(self, name: str) -> str:
         """Where the value of this setting came from."""

@@ -6,13 +6,14 @@ seen within that second; what happens on this node forgets at once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from smsd.domain.allowance import Own
 from smsd.domain.pepper import same
 from smsd.gateway.breath import Breath
 from smsd.store import orgs
@@ -57,8 +58,12 @@ class Acquaintance:
     before still reaches those who waited for it, but nobody who asks later.
     """
 
-    def __init__(self, database: Database, reactor: Any) -> None:
+    def __init__(
+        self, database: Database, reactor: Any, learn: Callable[[str, Own | None], None]
+    ) -> None:
+        """``learn`` hears what is allowed to an org whenever somebody asks for it."""
         self._database = database
+        self._learn = learn
         self._clock = reactor.seconds
         self._pages: dict[str, _Page] = {}
         self._breath: Breath[Known | None] = Breath(reactor)
@@ -111,8 +116,10 @@ class Acquaintance:
     async def _look_up(self, page: _Page, org_id: str, address: str) -> Known | None:
         recalled = await self._lane.put(orgs.Asked(org_id, address), org_id=org_id)
         if recalled is None:
+            self._learn(org_id, None)
             self._put_away(org_id, page)
             return None
+        self._learn(org_id, recalled.limits)
         known = Known(
             recalled.verifiers,
             recalled.hmac,

@@ -8,10 +8,9 @@ beat the count.
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 from twisted.logger import Logger
 
@@ -19,6 +18,8 @@ from smsd.domain.credentials import Credentials, well_formed_org_id
 from smsd.domain.errors import Invalid, Locked, Unauthorised
 from smsd.domain.pepper import Pepper, same
 from smsd.gateway.acquaintance import Acquaintance
+from smsd.gateway.allowances import Allowances
+from smsd.gateway.claims import OPEN, ClaimPolicy
 from smsd.gateway.hashing import Hashing
 from smsd.gateway.limits import Limit
 from smsd.gateway.neighbourhood import neighbourhood
@@ -49,19 +50,6 @@ class Newcomer:
         return self.credentials.org_id or ""
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimPolicy:
-    """Who may claim a new org (setting ``claims``)."""
-
-    who: Literal["open", "token", "closed"] = "open"
-    token: str | None = field(default=None, repr=False)
-
-    def admits(self, token: str | None) -> bool:
-        if self.who == "token" and self.token is not None and token is not None:
-            return hmac.compare_digest(self.token.encode(), token.encode("utf-8", "replace"))
-        return self.who == "open"
-
-
 class Doorman:
     """Stands before every call that belongs to an org."""
 
@@ -74,7 +62,8 @@ class Doorman:
         hashing: Hashing,
         *,
         reactor: Any,
-        claims: ClaimPolicy = ClaimPolicy(),
+        claims: ClaimPolicy = OPEN,
+        allowances: Allowances | None = None,
         max_failures_per_minute: int = 0,
         max_claims_per_hour: int = 0,
     ) -> None:
@@ -82,7 +71,8 @@ class Doorman:
         self._pepper = pepper
         self._hashing = hashing
         self._claims = claims
-        self._acquaintance = Acquaintance(database, reactor)
+        learn = (allowances or Allowances()).learn
+        self._acquaintance = Acquaintance(database, reactor, learn)
         self.lanes = self._acquaintance.lanes
         #: Orgs that were claimed, secrets that were wrong, locks that these brought about.
         self.claims = self.wrong_secrets = self.locks = 0
@@ -137,10 +127,12 @@ class Doorman:
 
         The second value says whether it was this call that created it; if not, somebody else was
         first, the newcomer was checked against the winner's secret, and ``first`` was not done.
+        Raises `TooMany` or `GatewayFull` where a limit is reached.
         """
         self._claimed.count(newcomer.address)
         won = False
         try:
+            await self._claims.look(self._database)
             won = await self._create(newcomer, first)
         finally:
             if not won:
@@ -185,7 +177,10 @@ class Doorman:
         )
 
         async def create(tx: Transaction) -> bool:
+            await self._claims.begin(tx)
             won = await orgs.create(tx, org)
+            if won:
+                await self._claims.count(tx)
             if won and first is not None:
                 await first(tx)
             return won

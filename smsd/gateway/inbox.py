@@ -13,6 +13,7 @@ from smsd.domain.errors import Unauthorised
 from smsd.domain.records import Inbound
 from smsd.gateway.doorman import Caller, Doorman, Newcomer
 from smsd.gateway.patience import Patience
+from smsd.gateway.quotas import Quotas
 from smsd.gateway.visit import Visit
 from smsd.store import messages
 from smsd.store.batch import Batch
@@ -27,8 +28,11 @@ ROW = 200
 class Inbox:
     """Takes what phones have received; returns after the commit."""
 
-    def __init__(self, database: Database, doorman: Doorman, patience: Patience) -> None:
+    def __init__(
+        self, database: Database, doorman: Doorman, patience: Patience, quotas: Quotas
+    ) -> None:
         self._database = database
+        self._quotas = quotas
         self._doorman = doorman
         self._patience = patience
         self._lane: Batch[list[NewMessage], bool] = Batch(
@@ -49,8 +53,26 @@ class Inbox:
         """How many of these are safe in the database now: all of them (contract section 2).
 
         ``visit`` is of the phone that tells of them, where it is on line. Where nobody knows
-        whether they are stored, that is waited for ``until`` then, on the reactor's clock.
+        whether they are stored, that is waited for ``until`` then, on the reactor's clock. Raises
+        `StorageFull` where the org has no room for them.
         """
+        allowed = self._quotas.of(who.org_id)
+        if allowed is None:
+            return await self._stored(who, sms, visit, until)
+        with await self._quotas.arriving(who.org_id, allowed, len(sms)):
+            return await self._stored(who, sms, visit, until)
+
+    async def drained(self) -> None:
+        """When nothing waits for its commit any more."""
+        await self._lane.drained()
+
+    async def _stored(
+        self,
+        who: Caller | Newcomer,
+        sms: Sequence[Inbound],
+        visit: Visit | None,
+        until: float | None,
+    ) -> int:
         rows = [messages.arrived(who.org_id, one, _reported(one, visit)) for one in sms]
         if isinstance(who, Newcomer):
             _, claimed = await self._doorman.claim(
@@ -70,10 +92,6 @@ class Inbox:
                 raise Unauthorised()
         self.taken += len(rows)
         return len(rows)
-
-    async def drained(self) -> None:
-        """When nothing waits for its commit any more."""
-        await self._lane.drained()
 
     async def _put(self, org_id: str, rows: list[NewMessage]) -> bool:
         size = sum(len(row.body) + ROW for row in rows)

@@ -26,6 +26,7 @@ from smsd.gateway.doorman import Caller
 from smsd.gateway.inbox import ROW, numbered
 from smsd.gateway.patience import Patience
 from smsd.gateway.promises import Offer
+from smsd.gateway.quotas import Quotas
 from smsd.gateway.roster import Roster
 from smsd.gateway.spawn import Spawn
 from smsd.store import erasure, messages
@@ -86,12 +87,14 @@ class Outbox:
         dispatch: Dispatch,
         spawn: Spawn,
         patience: Patience,
+        quotas: Quotas,
     ) -> None:
         self._database = database
         self._roster = roster
         self._dispatch = dispatch
         self._spawn = spawn
         self._patience = patience
+        self._quotas = quotas
         self._sent = 0.0
         self._lane: Batch[_Call, Answer] = Batch(
             "tickets", self._write, certainty=Certainty(self._recall, patience)
@@ -100,10 +103,22 @@ class Outbox:
         #: Tickets that were committed.
         self.accepted = 0
 
-    async def accept(self, caller: Caller, drafts: Sequence[Draft]) -> Accepted:
-        """Store the drafts as tickets and push those whose turn it is (contract section 2)."""
-        call = _Call(caller.org_id, drafts, [Wish.of(draft.sim) for draft in drafts])
-        online = any(self._roster.first(call.org_id, wish.key) for wish in call.wishes)
+    async def accept(
+        self, caller: Caller, drafts: Sequence[Draft], *, lone: bool = False
+    ) -> Accepted:
+        """Store the drafts as tickets and push those whose turn it is (contract section 2).
+
+        All of them, or none: raises what `Quotas.sending` does. ``lone``: they are not a list.
+        """
+        allowed = self._quotas.of(caller.org_id)
+        if allowed is None:
+            return await self._accept(caller.org_id, drafts)
+        with await self._quotas.sending(caller.org_id, allowed, drafts, lone=lone):
+            return await self._accept(caller.org_id, drafts)
+
+    async def _accept(self, org_id: str, drafts: Sequence[Draft]) -> Accepted:
+        call = _Call(org_id, drafts, [Wish.of(draft.sim) for draft in drafts])
+        online = any(self._roster.first(org_id, wish.key) for wish in call.wishes)
         try:
             stored = await self._store(call)
         except NotYetKnown as doubt:

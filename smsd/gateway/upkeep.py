@@ -11,13 +11,15 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from smsd.domain.errors import Unauthorised, Unavailable
+from smsd.gateway.allowances import Allowances
 from smsd.gateway.attendance import Attendance
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Doorman
+from smsd.gateway.quotas import Quotas
 from smsd.gateway.resumption import UNDELIVERABLE
 from smsd.gateway.roster import Roster
 from smsd.gateway.spawn import Spawn
-from smsd.store import batches, erasure, messages, orgs, phones, remedies, resumption
+from smsd.store import batches, erasure, limits, messages, orgs, phones, remedies, resumption
 from smsd.store.database import Database
 from smsd.store.trouble import Unanswered
 
@@ -39,6 +41,8 @@ class Upkeep:
     confirm_timeout: float
     unconfirmed: Literal["fail", "resend"]
     max_attempts: int
+    allowances: Allowances
+    quotas: Quotas
     #: Days; 0: for ever.
     keep_messages: int = 0
     #: What became of tickets that no phone answered in time.
@@ -55,9 +59,10 @@ class Upkeep:
         self._every(5, "poll", self.dispatch.poll)
         self._every(5, "late tickets", self._end_late)
         self._every(5, "closed orgs", self.dismiss_closed)
+        self._every(5, "limits", self.look_at_limits)
+        self._every(5, "tickets that waited too long", self.expire)
         self._every(60, "pruning", self._prune)
-        if self.keep_messages:
-            self._every(3600, "deleting old messages", self.delete_old)
+        self._every(3600, "deleting old messages", self.delete_old)
 
     def stop(self) -> None:
         for loop in self._loops:
@@ -88,8 +93,24 @@ class Upkeep:
 
     async def delete_old(self) -> None:
         """Messages are kept for so many days (setting ``keep_messages``)."""
+        if not self.keep_messages:
+            return
         if deleted := await erasure.prune(self.database, self.keep_messages):
             self._log.info("deleted {number} old messages", number=deleted)
+
+    async def look_at_limits(self) -> None:
+        """What the operator allows the orgs whose phones are on line, which nobody recognises
+        again."""
+        await self.allowances.look(self.database, self.roster.org_ids())
+
+    async def expire(self) -> None:
+        """Tickets wait for so long only (setting ``queue_ttl``, or their org's own)."""
+        ttl = self.allowances.default.queue_ttl
+        async for ended in limits.expire_everywhere(self.database, ttl):
+            for org_id, id_ in ended:
+                self._log.info(
+                    "ticket {org}/{ticket} failed: {error}", org=org_id, ticket=id_, error="expired"
+                )
 
     async def _tick(self) -> None:
         self.dispatch.tick()
@@ -135,6 +156,7 @@ class Upkeep:
     async def _prune(self) -> None:
         self.doorman.prune()
         self.roster.prune()
+        self.quotas.prune()
         await orgs.prune_everywhere(self.database)
         await batches.prune_everywhere(self.database)
 

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from smsd.assembly import lent
 from smsd.domain.errors import Problem
-from smsd.repair import backup, erasing, orgs, restoring, tickets, upgrade
+from smsd.repair import backup, erasing, limits, orgs, restoring, tickets, upgrade
 from smsd.repair.declared import Command, RepairOptions, asked
 from smsd.repair.desk import Desk
 from smsd.repair.endings import Ended, Interrupted
@@ -31,6 +31,7 @@ COMMANDS: tuple[Command, ...] = (
     orgs.rotate,
     orgs.unlock,
     orgs.close,
+    limits.limit,
     erasing.delete,
     erasing.export,
     erasing.forget,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 
 from smsd.domain.credentials import LONGEST_GRACE
+from smsd.repair import limits
 from smsd.repair.declared import Option, command
 from smsd.repair.desk import Desk
 from smsd.repair.endings import NotAllowed, NotThere
@@ -40,7 +41,10 @@ async def show(desk: Desk, org_id: str) -> None:
     """Show all there is to know of an org."""
     seen = await there(desk, org_id)
     more = await overview.details(desk.database, org_id)
-    desk.terminal.facts({**cells(seen), **(cells(more) if more else {})})
+    if more is None:  # it was deleted this very moment
+        raise _unknown(org_id)
+    allowed = await limits.seen(desk, seen, more)
+    desk.terminal.facts({**cells(seen), **cells(more), **allowed})
 
 
 @command("org create", "ORG", options=[SECRET_STDIN])

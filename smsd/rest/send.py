@@ -115,7 +115,7 @@ async def send(services: Services, agent: Caller, body: Outgoing) -> SendAnswer:
     Always accepted: without a connected phone that fits, the tickets wait. A `sim` of 0 to 15 is
     a slot, anything else a SIM's number; without one, the first connected phone sends.
     """
-    accepted = await services.outbox.accept(agent, body.drafts)
+    accepted = await services.outbox.accept(agent, body.drafts, lone=body.messages is None)
     results = [Ticket(id=each.id, to=each.to, status=each.status) for each in accepted.results]
     return SendAnswer(device_online=accepted.device_online, queued=len(results), results=results)
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from msgspec import Struct
 
+from smsd.domain.allowance import Own
 from smsd.domain.records import jsoned
+from smsd.store import limits
 from smsd.store.database import Database, Transaction
 from smsd.store.statements import named
 
@@ -52,13 +54,15 @@ class Recalled:
     """An org as one address may see it.
 
     ``hmac`` is of the secret that was right from there within a day, None where the address has
-    failed since; ``locked_for`` is in seconds, 0 where the org is not locked for strangers.
+    failed since; ``locked_for`` is in seconds, 0 where the org is not locked for strangers;
+    ``limits`` are the operator's for this org alone.
     """
 
     verifiers: Verifiers
     hmac: bytes | None = field(repr=False)
     right_lately: bool
     locked_for: int
+    limits: Own | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +97,11 @@ async def recall(database: Database, asked: Sequence[Asked]) -> list[Recalled | 
     """Each org with what is known of the address, or None where there is no such org."""
     found: list[Recalled | None] = [None] * len(asked)
     rows = [{"ord": at, "org_id": a.org_id, "address": a.address} for at, a in enumerate(asked)]
-    for at, hmac, pepper_id, old_hmac, known_hmac, lately, locked_for in await database.run(
+    for at, hmac, pepper_id, old_hmac, known_hmac, lately, locked_for, own in await database.run(
         _RECALL, rows=jsoned(rows)
     ):
         verifiers = Verifiers(bytes(hmac), pepper_id, _bytes(old_hmac))
-        found[at] = Recalled(verifiers, _bytes(known_hmac), lately, locked_for)
+        found[at] = Recalled(verifiers, _bytes(known_hmac), lately, locked_for, limits.own(own))
     return found
 
 

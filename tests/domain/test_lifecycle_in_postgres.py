@@ -12,7 +12,7 @@ import pytest_twisted
 
 from smsd.domain.lifecycle import BIRTHS, RECEIVED, RESULTS, STATES, STEPS
 from smsd.domain.records import Result, new_ref
-from smsd.store import messages, remedies, resumption
+from smsd.store import limits, messages, remedies, resumption
 from smsd.store.messages import NewMessage, Pushed, Served, Told
 from smsd.store.resumption import InDoubt, Waited
 from smsd.store.statements import Statement, all_statements, named
@@ -188,6 +188,12 @@ async def fail_ticket(database, rows):
         await remedies.fail(database, ORG, row["id"], "by hand")
 
 
+async def expire(database, rows):
+    await ask(database, "UPDATE messages SET created_at = '2001-01-01'")
+    async for _ in limits.expire_everywhere(database, 60):
+        pass
+
+
 #: What deletes messages: an org as a whole, a person, and what is old.
 ERASERS = {"erase_messages", "forget_address", "prune_messages"}
 
@@ -220,6 +226,7 @@ WRITERS = {
     "push_again": (push_again, {("sending", "failed")}),
     "note_waits": (note_waits, set()),
     "requeue_ticket": (requeue_ticket, {("sending", "queued")}),
+    "expire_tickets": (expire, {("queued", "failed")}),
     "fail_ticket": (fail_ticket, {("queued", "failed"), ("sending", "failed")}),
     "fail_pending_everywhere": (fail_pending, {("queued", "failed"), ("sending", "failed")}),
 }

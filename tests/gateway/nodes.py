@@ -14,10 +14,12 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import Clock
 
+from smsd.domain.allowance import Allowance
 from smsd.domain.credentials import Credentials
 from smsd.domain.errors import Problem
 from smsd.domain.pepper import Pepper
 from smsd.domain.records import Draft, Result, Sim, Ticket
+from smsd.gateway.allowances import UNLIMITED, Allowances
 from smsd.gateway.attendance import Attendance
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller, Doorman, Newcomer
@@ -25,6 +27,7 @@ from smsd.gateway.hashing import Hashing
 from smsd.gateway.inbox import Inbox
 from smsd.gateway.outbox import Accepted, Outbox
 from smsd.gateway.patience import Patience
+from smsd.gateway.quotas import Quotas
 from smsd.gateway.results import Results
 from smsd.gateway.resumption import Resumption, Rules
 from smsd.gateway.roster import Roster
@@ -248,6 +251,7 @@ class Node:
         limits: Limits = LIMITS,
         pepper: Pepper = PEPPER,
         hashing: Hashing | None = None,
+        allowance: Allowance = UNLIMITED,
         **doorman: Any,
     ) -> None:
         self.database = Watched(database)
@@ -256,7 +260,16 @@ class Node:
         self.spawn = Spawn()
         self.patience = Patience(clock, middle)
         self.hashing = hashing or Hashing(reactor, middle)
-        self.doorman = Doorman(watched, pepper, self.hashing, reactor=Turns(clock), **doorman)
+        self.allowances = Allowances(allowance)
+        self.quotas = Quotas(watched, self.allowances, clock.seconds)
+        self.doorman = Doorman(
+            watched,
+            pepper,
+            self.hashing,
+            reactor=Turns(clock),
+            allowances=self.allowances,
+            **doorman,
+        )
         self.roster = Roster(clock.seconds)
         self.resumption = Resumption(watched, Rules(), self.patience)
         self.dispatch = Dispatch(watched, self.roster, self.resumption, self.spawn, self.patience)
@@ -271,8 +284,10 @@ class Node:
             new_id=lambda: str(uuid.uuid4()),
             limits=limits,
         )
-        self.inbox = Inbox(watched, self.doorman, self.patience)
-        self.outbox = Outbox(watched, self.roster, self.dispatch, self.spawn, self.patience)
+        self.inbox = Inbox(watched, self.doorman, self.patience, self.quotas)
+        self.outbox = Outbox(
+            watched, self.roster, self.dispatch, self.spawn, self.patience, self.quotas
+        )
         self.results = Results(watched, self.roster, self.dispatch, self.patience)
         self.upkeep = Upkeep(
             reactor=clock,
@@ -286,6 +301,8 @@ class Node:
             confirm_timeout=600,
             unconfirmed="fail",
             max_attempts=5,
+            allowances=self.allowances,
+            quotas=self.quotas,
         )
 
     def now(self) -> float:

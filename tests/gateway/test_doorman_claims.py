@@ -8,7 +8,7 @@ from nodes import HOME, ORG, SECRET, STRANGER, WRONG, Node, made_org, soon, sql,
 from twisted.internet.defer import Deferred
 
 from smsd.domain.credentials import Credentials
-from smsd.domain.errors import Invalid, TooMany, Unauthorised
+from smsd.domain.errors import GatewayFull, Invalid, TooMany, Unauthorised
 from smsd.domain.records import Inbound
 from smsd.gateway.doorman import Caller, ClaimPolicy, Newcomer
 from smsd.store import messages
@@ -228,3 +228,51 @@ async def test_a_claim_that_comes_too_late_does_not_count_as_one(database, clock
     assert await soon(node.doorman.claim(newcomer)) == (Caller(ORG), False)
     other = Newcomer(Credentials("org-other", SECRET), HOME)
     assert (await soon(node.doorman.claim(other)))[1]
+
+
+# -- how many orgs there may be --
+
+
+def held_to(database, clock, hashing, max_orgs, name="node-1") -> Node:
+    return Node(database, clock, name=name, hashing=hashing, claims=ClaimPolicy(max_orgs=max_orgs))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_full_gateway_refuses_claims_and_orgs_that_exist_go_on(database, clock, hashing):
+    node = held_to(database, clock, hashing, 2)
+    for org_id in ("one", "two"):
+        await soon(node.doorman.claim(await node.ask(org_id=org_id, claim=True)))
+    newcomer = await node.ask(claim=True)
+    with pytest.raises(GatewayFull) as refused:
+        await soon(node.doorman.claim(newcomer))
+    assert (refused.value.status, refused.value.close) == (429, 4429)
+    assert "max_orgs: 2" in refused.value.detail
+    assert node.database.run_names["claim org"] == 2
+    assert await node.ask(org_id="one", claim=True) == Caller("one")
+    node.doorman.renew(ClaimPolicy(max_orgs=3), max_failures_per_minute=0, max_claims_per_hour=0)
+    assert await soon(node.doorman.claim(newcomer)) == (Caller(ORG), True)
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_claims_at_once_on_two_nodes_just_so_many_win_as_may(database, clock, hashing):
+    nodes = [held_to(database, clock, hashing, 3, f"node-{at}") for at in range(2)]
+
+    async def claim(at):
+        node = nodes[at % 2]
+        return await node.doorman.claim(await node.ask(org_id=f"org-{at}", claim=True))
+
+    outcomes = await together(*(claim(at) for at in range(8)))
+    assert sum(isinstance(outcome, GatewayFull) for outcome in outcomes) == 5
+    assert len(await orgs_in(database)) == 3
+
+
+@pytest_twisted.ensureDeferred
+async def test_messages_of_a_claim_that_is_one_too_many_are_not_stored(database, clock, hashing):
+    node = held_to(database, clock, hashing, 1)
+    first = await node.ask(claim=True)
+    late = await node.ask(org_id="late", claim=True)
+    await soon(node.doorman.claim(first))
+    with pytest.raises(GatewayFull):
+        await soon(node.inbox.store(late, [sms()]))
+    assert await orgs_in(database) == [ORG]
+    assert await sql(database, "SELECT * FROM messages") == []

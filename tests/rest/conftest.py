@@ -92,7 +92,9 @@ class Notes:
         self.stored.append((who, sms))
         return len(sms)
 
-    async def accept(self, caller: Caller, drafts: Sequence[Draft]) -> Accepted:
+    async def accept(
+        self, caller: Caller, drafts: Sequence[Draft], *, lone: bool = False
+    ) -> Accepted:
         self.accepted.append((caller, drafts))
         return Accepted(
             True, [AcceptedTicket(at, one.to, "sending") for at, one in enumerate(drafts, 5)]

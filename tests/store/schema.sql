@@ -76,6 +76,15 @@ CREATE TABLE public.org_counters (
 )
 WITH (fillfactor='50');
 
+CREATE TABLE public.org_limits (
+    org_id text NOT NULL,
+    max_stored bigint,
+    max_queued bigint,
+    max_sends_per_minute bigint,
+    to_prefixes text[],
+    queue_ttl bigint
+);
+
 CREATE TABLE public.org_locks (
     org_id text NOT NULL,
     locked_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL
@@ -133,6 +142,9 @@ ALTER TABLE ONLY public.nodes
 ALTER TABLE ONLY public.org_counters
     ADD CONSTRAINT org_counters_pkey PRIMARY KEY (org_id);
 
+ALTER TABLE ONLY public.org_limits
+    ADD CONSTRAINT org_limits_pkey PRIMARY KEY (org_id);
+
 ALTER TABLE ONLY public.org_locks
     ADD CONSTRAINT org_locks_pkey PRIMARY KEY (org_id);
 
@@ -164,6 +176,8 @@ CREATE INDEX messages_sending ON public.messages USING btree (org_id, handed_at)
 
 CREATE INDEX messages_sim ON public.messages USING btree (org_id, sim_digits, id) WHERE (sim_digits IS NOT NULL);
 
+CREATE INDEX org_limits_queue_ttl ON public.org_limits USING btree (org_id) WHERE (queue_ttl > 0);
+
 CREATE INDEX sessions_node ON public.sessions USING btree (node_id);
 
 CREATE INDEX sims_slot ON public.sims USING btree (org_id, slot);
@@ -173,6 +187,9 @@ ALTER TABLE ONLY public.auth_failures
 
 ALTER TABLE ONLY public.known_addresses
     ADD CONSTRAINT known_addresses_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(org_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.org_limits
+    ADD CONSTRAINT org_limits_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(org_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.org_locks
     ADD CONSTRAINT org_locks_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(org_id) ON DELETE CASCADE;

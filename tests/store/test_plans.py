@@ -240,7 +240,8 @@ async def test_a_plan_made_once_for_all_recalls_finds_orgs_and_addresses_by_key(
            SELECT 'org-' || n, '', '', '' FROM generate_series(1, 20000) AS n;
            INSERT INTO known_addresses (org_id, address, secret_hmac, right_at)
            SELECT org_id, address, '', now() FROM orgs, unnest(ARRAY['a', 'b']) AS address;
-           INSERT INTO org_locks (org_id) SELECT org_id FROM orgs; ANALYZE""",
+           INSERT INTO org_locks (org_id) SELECT org_id FROM orgs;
+           INSERT INTO org_limits (org_id) SELECT org_id FROM orgs; ANALYZE""",
     )
     rows = json.dumps([{"ord": at, "org_id": f"org-{at}", "address": "b"} for at in range(1, 201)])
     found = await plan(database, "recall_address", "ANALYZE", rows=rows)

@@ -20,7 +20,9 @@ ORGS = """
     INSERT INTO known_addresses (org_id, address, secret_hmac, right_at)
     SELECT org_id, 'a' || n, '', now() FROM orgs, generate_series(1, 2) AS n;
     INSERT INTO auth_failures (org_id, address)
-    SELECT org_id, 'a1' FROM orgs
+    SELECT org_id, 'a1' FROM orgs;
+    INSERT INTO org_limits (org_id, queue_ttl)
+    SELECT org_id, CASE WHEN org_id ~ '7$' THEN 60 END FROM orgs
 """
 #: One in four is a ticket; of these a few wait and a few are under way, as ever.
 MESSAGES = """
@@ -50,7 +52,7 @@ PHONES = """
     SELECT org_id, gen_random_uuid(), '?', 'node-1' FROM orgs
 """
 GROW = {"messages", "sims", "sessions"}
-GROW |= {"orgs", "org_counters", "org_locks", "known_addresses", "auth_failures"}
+GROW |= {"orgs", "org_counters", "org_locks", "org_limits", "known_addresses", "auth_failures"}
 #: What is read whole, and why it may be.
 WHOLE = {
     # Upkeep that goes through all of a table, which itself keeps that table small.

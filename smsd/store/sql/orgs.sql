@@ -8,13 +8,15 @@ WHERE org_id = %(org_id)s
 -- recall_address (prepared) --
 -- Orgs, each as one address may see it: the secret that was right from there within the last day,
 -- if the address has not failed since; whether that was within the last hour, so that it need not
--- be noted again; and for how many seconds the org is locked for strangers.
+-- be noted again; for how many seconds the org is locked for strangers; and what it is allowed, if
+-- the operator has set something for it.
 SELECT g.ord, o.secret_hmac, o.pepper_id,
     CASE WHEN o.old_until > clock_timestamp() THEN o.old_hmac END,
     k.secret_hmac,
     coalesce(k.right_at > clock_timestamp() - interval '1 hour', false),
     greatest(0, ceil(
-        extract(epoch FROM l.locked_until) - extract(epoch FROM clock_timestamp())))::integer
+        extract(epoch FROM l.locked_until) - extract(epoch FROM clock_timestamp())))::integer,
+    (SELECT row_to_json(w)::text FROM org_limits AS w WHERE w.org_id = o.org_id)
 FROM json_to_recordset(%(rows)s::json) AS g (ord integer, org_id text, address text)
 JOIN orgs AS o USING (org_id)
 LEFT JOIN known_addresses AS k

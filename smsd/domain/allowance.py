@@ -1,0 +1,64 @@
+"""What an org may: how much it may store, queue and send, to whom, and how long tickets wait.
+
+Values and rules only. Who sets them is `smsd.repair.limits`'; who counts, `smsd.gateway.quotas`'.
+"""
+
+from __future__ import annotations
+
+import re
+
+from msgspec import Struct
+
+#: A number's beginning, as `smsd.domain.numbers.clean` leaves it.
+PREFIX = r"^(\+|\+?[0-9]{1,20})$(?!\n)"
+
+
+class Allowance(Struct, frozen=True, kw_only=True):
+    """An org's limits; 0 and () are none.
+
+    ``max_stored`` counts messages of both directions, ``max_queued`` tickets that wait,
+    ``max_sends_per_minute`` tickets; ``queue_ttl`` is in seconds.
+    """
+
+    max_stored: int = 0
+    max_queued: int = 0
+    max_sends_per_minute: int = 0
+    to_prefixes: tuple[str, ...] = ()
+    queue_ttl: int = 0
+
+    @property
+    def limits_traffic(self) -> bool:
+        """Whether some call may have to be refused."""
+        return bool(
+            self.max_stored or self.max_queued or self.max_sends_per_minute or self.to_prefixes
+        )
+
+    def allows(self, to: str) -> bool:
+        """Whether this number, cleaned, may be sent to."""
+        return not self.to_prefixes or to.startswith(self.to_prefixes)
+
+
+class Own(Struct, frozen=True, kw_only=True):
+    """What the operator has set for one org; None is what the settings say."""
+
+    max_stored: int | None = None
+    max_queued: int | None = None
+    max_sends_per_minute: int | None = None
+    to_prefixes: tuple[str, ...] | None = None
+    queue_ttl: int | None = None
+
+    def over(self, default: Allowance) -> Allowance:
+        """What then holds for the org."""
+        own = {name: getattr(self, name) for name in NAMES}
+        return Allowance(
+            **{name: getattr(default, name) if v is None else v for name, v in own.items()}
+        )
+
+
+#: All limits of an org, by the names that they have everywhere.
+NAMES: tuple[str, ...] = Own.__struct_fields__
+
+
+def is_prefix(text: str) -> bool:
+    """Whether a number may begin like this."""
+    return re.match(PREFIX, text) is not None
