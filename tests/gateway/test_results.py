@@ -203,6 +203,7 @@ async def test_a_ticket_never_confirmed_fails_and_a_late_success_still_counts(
     await node.upkeep._end_late()
     assert (await row(database))[:2] == ("failed", "unconfirmed")
     assert await tickets(database) == {1: "failed", 2: "sending"}
+    assert node.upkeep.given_up == {"failed": 1}
     assert phone.visit._in_place == 1, "its place is free"
     assert await node.result(phone.visit, 1) == "settled"
     assert await tickets(database) == {1: "sent", 2: "sending"}

@@ -204,6 +204,8 @@ async def test_a_ticket_taken_five_times_and_never_answered_is_undeliverable(nod
     assert phone.pushed == []
     found = await sql(database, "SELECT status, error, attempts FROM messages")
     assert found == [("failed", "undeliverable", 5)]
+    pushes = node.attendance.pushes
+    assert (pushes.pushes, pushes.again, node.resumption.undeliverable) == (5, 4, 1)
 
 
 @pytest_twisted.ensureDeferred
