@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from smsd import __version__
 from smsd.domain.errors import Unavailable
 from smsd.domain.settings import Settings
+from smsd.gateway.readiness import OK
 from smsd.graph import Parts
 from smsd.listening import Listeners, wanted
 from smsd.rest.site import Site
@@ -197,7 +198,7 @@ class Smsd(MultiService):
         await parts.begin()
         stack.push_async_callback(parts.end)
         site = Site(
-            parts.api(lambda: self._missing(database)),
+            parts.api(self._serving),
             reactor,
             self._proxies,
             settings.max_connections_per_address,
@@ -210,7 +211,7 @@ class Smsd(MultiService):
             await self._show_metrics(parts.lookout(site))
         self._listening = True
         self._told_up(home)
-        self._standing.ready(lambda: self._how_it_is(parts, database))
+        self._standing.ready(lambda: _how_it_is(parts))
         while self._reloads:
             self.reload(self._reloads.pop(0))
 
@@ -229,20 +230,10 @@ class Smsd(MultiService):
         self._log.info("listening on {where}", where=", ".join(urls) or "no TCP port")
         self._announce(welcome(urls, home))
 
-    async def _how_it_is(self, parts: _Node, database: Database) -> str:
-        """In words, for whoever asks systemd."""
-        phones = "1 phone" if parts.phones == 1 else f"{parts.phones} phones"
-        return "; ".join([f"{phones} on line", *await self._missing(database)])
-
-    async def _missing(self, database: Database) -> list[str]:
-        """What is not there of all that requests need, in words."""
-        if self._stopping or not self._listening:
-            return ["the listeners are not up"]
-        try:
-            await database.run(_VERSION)
-        except Unavailable:
-            return ["the database does not answer"]
-        return []
+    def _serving(self) -> str:
+        if self._stopping:
+            return "the gateway is shutting down"
+        return OK if self._listening else "the listeners are not up"
 
 
 class _Node(Parts):
@@ -256,6 +247,12 @@ class _Node(Parts):
 
 def _none_in(home: Path) -> str:
     return f"No database yet: the first start makes a private one in {home}."
+
+
+async def _how_it_is(parts: _Node) -> str:
+    """In words, for whoever asks systemd."""
+    phones = "1 phone" if parts.phones == 1 else f"{parts.phones} phones"
+    return "; ".join([f"{phones} on line", *await parts.readiness.missing()])
 
 
 def _home(settings: Settings) -> tuple[Path, str | None]:

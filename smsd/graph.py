@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from smsd.gateway.inbox import Inbox
 from smsd.gateway.outbox import Outbox
 from smsd.gateway.patience import Patience
 from smsd.gateway.quotas import Quotas
+from smsd.gateway.readiness import Readiness
 from smsd.gateway.results import Results
 from smsd.gateway.resumption import Resumption, Rules
 from smsd.gateway.roster import Roster
@@ -134,8 +135,12 @@ class Parts:
             ),
         )
 
-    def api(self, missing: Callable[[], Awaitable[list[str]]]) -> Api:
-        """The REST face, with the door for phones in it."""
+    def api(self, serving: Callable[[], str]) -> Api:
+        """The REST face, with the door for phones in it. ``serving`` as `Readiness` has it."""
+        lanes = (*self._inbox.lanes, *self._outbox.lanes, *self._results.lanes)
+        self.readiness = Readiness(
+            self._database, lanes, clock=self._reactor.seconds, serving=serving
+        )
 
         async def sims(caller: Caller) -> bytes:
             return await phones.read_sims(self._database, caller.org_id)
@@ -146,7 +151,7 @@ class Parts:
             self._outbox,
             self._rotation,
             sims,
-            missing,
+            self.readiness.parts,
             PhoneDoor(self._links),
         )
         self._api = Api(services, pages=pages(), origins=self._settings.allow_origins)

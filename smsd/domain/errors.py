@@ -8,6 +8,7 @@ does. What is *not* a `Problem` is a bug of ours and is shown to nobody.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import msgspec
@@ -27,6 +28,8 @@ class Problem(Exception):
     title: ClassVar[str] = "Problem"
     status: ClassVar[int] = 400
     close: ClassVar[int] = 4400
+    #: What `NotReady` tells of.
+    parts: Mapping[str, str] | None = None
 
     def __init__(
         self,
@@ -165,6 +168,19 @@ class StorageFull(Unavailable):
     there is room."""
 
     slug, title, status = "storage_full", "Storage full", 429
+
+
+class NotReady(Unavailable):
+    """The gateway is not ready."""
+
+    slug, title = "not_ready", "Not ready"
+
+    def __init__(
+        self, detail: str | None = None, *, parts: Mapping[str, str] | None = None
+    ) -> None:
+        """Each of the ``parts`` is ok, or what is wrong with it."""
+        super().__init__(detail)
+        self.parts = parts
 
 
 class ShuttingDown(Problem):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
-from smsd.domain.errors import Unavailable
+from smsd.domain.errors import NotReady
+from smsd.gateway.readiness import wrong_with
 from smsd.rest.identity import Identity
 from smsd.rest.route import route
 
@@ -20,16 +22,11 @@ class Health(Struct, frozen=True):
     status: Literal["ok"] = "ok"
 
 
-class Readiness(Struct, frozen=True):
-    """Everything that requests need is there."""
+class Ready(Struct, frozen=True):
+    """Everything that requests need is there; each of the parts is "ok"."""
 
+    parts: Mapping[str, str]
     status: Literal["ready"] = "ready"
-
-
-class NotReady(Unavailable):
-    """The gateway is not ready."""
-
-    slug, title = "not_ready", "Not ready"
 
 
 @route("GET", "/health", identity=Identity.NONE, answer=Health, example={"status": "ok"})
@@ -41,12 +38,20 @@ async def health(services: Services) -> Health:
     return Health()
 
 
-@route("GET", "/ready", identity=Identity.NONE, answer=Readiness, example={"status": "ready"})
-async def ready(services: Services) -> Readiness:
+_READY = {
+    "status": "ready",
+    "parts": {"listeners": "ok", "database": "ok", "schema": "ok", "room": "ok"},
+}
+
+
+@route("GET", "/ready", identity=Identity.NONE, answer=Ready, example=_READY)
+async def ready(services: Services) -> Ready:
     """Tell whether requests can be served.
 
-    200 when the database answers and the listeners are up, else 503 with what is missing.
+    200 when the database answers and has this release's schema, connections are taken, and there
+    is room for what is to be stored; else 503 with what is missing. Each part is told by itself.
     """
-    if missing := await services.missing():
-        raise NotReady(f"Missing: {', '.join(missing)}.")
-    return Readiness()
+    parts = await services.readiness()
+    if wrong := wrong_with(parts):
+        raise NotReady(f"Missing: {', '.join(wrong)}.", parts=parts)
+    return Ready(parts)

@@ -7,7 +7,7 @@ nothing more, and the log has the same id with the way there, but not one word o
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 from msgspec import Struct
@@ -28,7 +28,8 @@ _log = Logger()
 
 
 class ProblemDetails(Struct, frozen=True, omit_defaults=True):
-    """What went wrong (RFC 9457). ``errors`` lists every fault of a body or a query."""
+    """What went wrong (RFC 9457). ``errors`` lists every fault of a body or a query, ``parts``
+    what `/ready` knows."""
 
     type: str
     title: str
@@ -36,6 +37,7 @@ class ProblemDetails(Struct, frozen=True, omit_defaults=True):
     detail: str | None = None
     errors: list[Fault] | None = None
     incident: str | None = None
+    parts: Mapping[str, str] | None = None
 
 
 def urn(slug: str) -> str:
@@ -59,7 +61,12 @@ def translated(error: BaseException) -> Reply:
 def told(problem: Problem) -> Reply:
     """The problem in full."""
     details = ProblemDetails(
-        urn(problem.slug), problem.title, problem.status, problem.detail, problem.errors
+        urn(problem.slug),
+        problem.title,
+        problem.status,
+        problem.detail,
+        problem.errors,
+        parts=problem.parts,
     )
     return _reply(details, dict(_headers(problem)))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -30,7 +30,8 @@ class Upgrade(Protocol):
 
 @dataclass(frozen=True)
 class Services:
-    """The gateway as its REST face knows it. ``missing`` lists what is not ready, in words;
+    """The gateway as its REST face knows it. ``readiness`` is what
+    `smsd.gateway.readiness` says of each part;
     ``sims`` answers with the JSON of `smsd.rest.sims.Sims`."""
 
     doorman: Doorman
@@ -38,6 +39,6 @@ class Services:
     outbox: Outbox
     rotation: Rotation
     sims: Callable[[Caller], Awaitable[bytes]]
-    missing: Callable[[], Awaitable[Sequence[str]]]
+    readiness: Callable[[], Awaitable[Mapping[str, str]]]
     upgrade: Upgrade
     path_secrets: PathSecrets = field(default_factory=PathSecrets)

@@ -96,6 +96,12 @@ class Batch(Generic[E, A]):
         return waiter.answer
 
     @property
+    def has_room(self) -> bool:
+        """Whether what arrives now is not sent away."""
+        full = self._queued_rows >= MOST_ROWS or self._queued_bytes >= MOST_BYTES
+        return not (full or self._in_doubt)
+
+    @property
     def waiting(self) -> int:
         """How many rows wait for the next batch."""
         return self._queued_rows

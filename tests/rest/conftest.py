@@ -111,8 +111,8 @@ class Notes:
         self.forgotten.append((caller, address))
         return len(self.forgotten)
 
-    async def missing(self) -> list[str]:
-        return self.lacking
+    async def readiness(self) -> dict[str, str]:
+        return {"listeners": "ok", **{f"part {at}": why for at, why in enumerate(self.lacking)}}
 
     def upgrade(
         self, request: Any, who: Any, *, device_id: str | None, ledger: bool
@@ -129,7 +129,7 @@ class Notes:
             outbox=gateway,
             rotation=gateway,
             sims=self.sims,
-            missing=self.missing,
+            readiness=self.readiness,
             upgrade=lambda *who, **options: self.upgrade(*who, **options),
         )
 

@@ -12,7 +12,6 @@ from smsd.domain.lifecycle import STATES
 from smsd.phone import frames
 from smsd.rest.api import ROUTES
 from smsd.rest.head import LargeHead, LongPath
-from smsd.rest.health import NotReady
 from smsd.rest.pages import pages
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +23,7 @@ GATEWAY_FRAMES = {kind.__struct_config__.tag: kind for kind in get_args(frames.G
 FRAMES = PHONE_FRAMES | GATEWAY_FRAMES
 PROBLEMS = {
     kind.slug: kind
-    for kind in (*vars(errors).values(), LargeHead, LongPath, NotReady)
+    for kind in (*vars(errors).values(), LargeHead, LongPath)
     if isinstance(kind, type) and issubclass(kind, errors.Problem) and kind is not errors.Problem
 }
 #: What can be asked for, as the pages write it; of several forms the one without a secret.
@@ -102,7 +101,7 @@ def test_every_problem_is_in_the_table_with_its_status_and_close_code(
     status, close = stated()[slug]
     assert status in ("", str(problem.status))
     assert close in ("", str(problem.close))
-    assert close or problem.close == errors.Problem.close or problem is NotReady
+    assert close or problem.close == errors.Problem.close or problem is errors.NotReady
 
 
 def test_the_table_has_no_problem_that_the_code_does_not_know() -> None:

@@ -18,7 +18,8 @@ def test_health_needs_nothing_of_the_gateway(browser: Browser, notes: Notes) -> 
 
 def test_ready_when_nothing_is_missing(browser: Browser) -> None:
     answer = browser.ask("GET", "/ready")
-    assert (answer.status, answer.json()) == (200, {"status": "ready"})
+    assert answer.status == 200
+    assert answer.json() == {"status": "ready", "parts": {"listeners": "ok"}}
 
 
 def test_not_ready_says_what_is_missing(browser: Browser, notes: Notes) -> None:
@@ -26,4 +27,9 @@ def test_not_ready_says_what_is_missing(browser: Browser, notes: Notes) -> None:
     answer = browser.ask("GET", "/ready")
     assert answer.status == 503
     assert answer.json()["detail"] == "Missing: the database, a listener."
+    assert answer.json()["parts"] == {
+        "listeners": "ok",
+        "part 0": "the database",
+        "part 1": "a listener",
+    }
     assert answer.headers["retry-after"] == "5"

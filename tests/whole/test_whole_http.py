@@ -240,7 +240,8 @@ def test_pages_of_another_origin_may_not(agent: Agent, origin: str) -> None:
 def test_health_and_ready(agent: Agent) -> None:
     assert agent.get("/health").json() == {"status": "ok"}
     ready = agent.get("/ready")
-    assert (ready.status_code, ready.json()) == (200, {"status": "ready"})
+    parts = dict.fromkeys(("listeners", "database", "schema", "room"), "ok")
+    assert (ready.status_code, ready.json()) == (200, {"parts": parts, "status": "ready"})
 
 
 def test_the_openapi_document_is_valid_and_has_every_path(agent: Agent) -> None:

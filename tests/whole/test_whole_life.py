@@ -164,6 +164,7 @@ def test_while_the_database_is_away_nothing_is_acknowledged_and_then_all_is_well
                 phone.say(type="inbound", message={"address": "1234", "body": canaries.text()})
                 refused = problem(agent.get("/ready"), 503)
                 assert "the database does not answer" in refused["detail"]
+                assert refused["parts"]["listeners"] == "ok"
                 for answer in (
                     org.store(org.sms()),
                     org.post(to=canaries.number(), body=canaries.text()),
