@@ -11,7 +11,7 @@ from smsd.domain.credentials import Credentials
 from smsd.domain.errors import GatewayFull, Invalid, TooMany, Unauthorised
 from smsd.domain.records import Inbound
 from smsd.gateway.doorman import Caller, ClaimPolicy, Newcomer
-from smsd.store import messages
+from smsd.store import messages, orgs
 from smsd.store.trouble import DataRefused
 
 OTHER = "secret-of-another"
@@ -276,3 +276,24 @@ async def test_messages_of_a_claim_that_is_one_too_many_are_not_stored(database,
         await soon(node.inbox.store(late, [sms()]))
     assert await orgs_in(database) == [ORG]
     assert await sql(database, "SELECT * FROM messages") == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_claim_waits_until_another_nodes_has_been_counted(database, clock, hashing):
+    node, policy = held_to(database, clock, hashing, 1), ClaimPolicy(max_orgs=1)
+    newcomer = await node.ask(claim=True)
+    waits = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+
+    async def on_another_node(tx):
+        await policy.begin(tx)
+        await orgs.create(tx, orgs.NewOrg("first", "no hash", b"", "", "nowhere"))
+        await policy.count(tx)
+        late = Deferred.fromCoroutine(node.doorman.claim(newcomer))
+        while not late.called and await sql(tx, waits) == [(0,)]:
+            pass
+        return [late]
+
+    (late,) = await soon(database.transaction("claim", on_another_node))
+    with pytest.raises(GatewayFull):
+        await soon(late)
+    assert await orgs_in(database) == ["first"]
