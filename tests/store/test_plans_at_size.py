@@ -63,6 +63,10 @@ WHOLE = {
     # An operator asks for all who are on line.
     "read_phones_everywhere": {"sessions"},
     "open_tickets_everywhere": {"sessions"},
+    # A restore asks whether there is any row, and writes all of them while nobody else is there.
+    "use_everywhere": {"messages", "orgs", "org_counters"},
+    "move_counters_everywhere": {"org_counters"},
+    "forget_nodes_everywhere": {"sessions"},
     # One message of the org is enough, and this org has half of all.
     "delete_org": {"messages"},
 }
