@@ -22,6 +22,8 @@ _DELETE = named("delete_org")
 _OLDER = named("older_statements")
 _FORGET = named("forget_address")
 _PRUNE = named("prune_messages")
+_FORGET_EVENTS = named("forget_events")
+_ERASE_EVENTS = named("erase_events")
 
 Told = Callable[[int], None]
 
@@ -31,13 +33,15 @@ def _nobody(deleted: int) -> None:
 
 
 async def erase(database: Database, org_id: str, *, told: Told = _nobody) -> int:
-    """Delete the messages of an org that is closed or no more; how many. ``told`` hears of each
-    batch."""
+    """Delete the messages and events of an org that is closed or no more; how many messages.
+    ``told`` hears of each batch."""
+    await _in_batches(database, _nobody, _ERASE_EVENTS, org_id=org_id)
     return await _in_batches(database, told, _ERASE, org_id=org_id)
 
 
 async def delete_org(database: Database, org_id: str) -> datetime | None:
-    """Delete a closed org that has no messages; when that was, None where it has some still.
+    """Delete a closed org that has no messages and no events; when that was, None where it has
+    some still.
 
     Under its counter's lock, which every writer takes first: one that was quicker is seen. One
     that waits for the lock has looked before and will store its messages all the same: they are
@@ -77,8 +81,11 @@ async def writers_since(database: Database, moment: datetime) -> bool:
 
 
 async def forget(database: Database, org_id: str, key: str, *, told: Told = _nobody) -> int:
-    """Delete what one address (by its `address_key`) wrote and was sent; how many messages."""
-    return await _in_batches(database, told, _FORGET, org_id=org_id, address_key=key)
+    """Delete what one address (by its `address_key`) wrote and was sent, and the events that tell
+    of it: those last, for then there is nobody left to write more. How many messages."""
+    deleted = await _in_batches(database, told, _FORGET, org_id=org_id, address_key=key)
+    await _in_batches(database, _nobody, _FORGET_EVENTS, org_id=org_id, address_key=key)
+    return deleted
 
 
 async def prune(database: Database, days: int, *, told: Told = _nobody) -> int:

@@ -67,6 +67,11 @@ HARMLESS: dict[str, str] = {
     "set_limits": "an operator's; what is allowed from then on, nothing of a message",
     "expire_tickets": "of limits, of which this campaign has none; done again where it ended",
     "find_owed": "reads",
+    "listen": "says that somebody reads; a reader that hears nothing says it again",
+    "read_bounds": "reads",
+    "read_events": "reads",
+    "orgs_with_events_everywhere": "reads",
+    "prune_events": "throws away what is too old, and goes on where it ended",
     "beat": "says only that the node lives; its silence is noticed by others",
     "sweep_nodes_everywhere": "of other nodes, of which this campaign has none",
     "create_counter": "of one transaction with create_org, whose commit counts",
@@ -97,7 +102,13 @@ HARMLESS: dict[str, str] = {
         "reads, for the operator",
     ),
     **dict.fromkeys(
-        ("erase_messages", "forget_address", "prune_messages"),
+        (
+            "erase_messages",
+            "erase_events",
+            "forget_address",
+            "forget_events",
+            "prune_messages",
+        ),
         "deletes a batch of what is to go, and goes on where it ended",
     ),
     **dict.fromkeys(

@@ -1,5 +1,38 @@
 SELECT pg_catalog.set_config('search_path', '', false);
 
+CREATE FUNCTION public.shown_message(message json) RETURNS json
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT CASE m.direction
+        WHEN 'in' THEN row_to_json((SELECT r FROM (SELECT
+            m.id, m.direction, m.address, m.body, m.sim_slot, m.sim_number, m.status,
+            m.device_ts, m.created_at) AS r))
+        ELSE row_to_json((SELECT r FROM (SELECT
+            m.id, m.direction, m.address, m.body, m.sim_slot, m.sim_number, m.status,
+            m.device_ts, m.created_at, m.sent_at, m.attempts, m.error, m.error_detail) AS r))
+        END
+    FROM json_to_record(message) AS m (
+        id bigint, direction text, address text, body text, sim_slot smallint, sim_number text,
+        status text, device_ts bigint, created_at timestamptz, sent_at timestamptz,
+        attempts integer, error text, error_detail text
+    )
+$$;
+
+CREATE FUNCTION public.shown_phone(session json) RETURNS json
+    LANGUAGE sql STABLE
+    AS $$
+    SELECT row_to_json((SELECT r FROM (SELECT
+        s.session_id AS session,
+        CASE WHEN starts_with(s.phone_id, 'device:') THEN substr(s.phone_id, 8) END AS device_id,
+        s.connected_at,
+        (SELECT coalesce(json_agg(k ORDER BY k.slot), '[]')
+            FROM json_to_recordset(s.sims) AS k (
+                slot smallint, number text, label text, carrier text)) AS sims) AS r))
+    FROM json_to_record(session) AS s (
+        session_id uuid, phone_id text, connected_at timestamptz, sims json
+    )
+$$;
+
 CREATE TABLE public.auth_failures (
     org_id text NOT NULL,
     address text NOT NULL,
@@ -10,6 +43,19 @@ CREATE TABLE public.batches (
     batch_id uuid NOT NULL,
     ids bigint[],
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+CREATE TABLE public.events (
+    org_id text NOT NULL,
+    id bigint NOT NULL,
+    type text NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    message_id bigint,
+    direction text,
+    address_key text,
+    sim_slot smallint,
+    sim_digits text,
+    data json NOT NULL
 );
 
 CREATE TABLE public.known_addresses (
@@ -72,7 +118,10 @@ CREATE TABLE public.nodes (
 
 CREATE TABLE public.org_counters (
     org_id text NOT NULL,
-    last_id bigint DEFAULT 0 NOT NULL
+    last_id bigint DEFAULT 0 NOT NULL,
+    last_event bigint DEFAULT 0 NOT NULL,
+    events_from bigint DEFAULT 0 NOT NULL,
+    listens_until timestamp with time zone
 )
 WITH (fillfactor='50');
 
@@ -130,6 +179,9 @@ CREATE TABLE public.sims (
 ALTER TABLE ONLY public.batches
     ADD CONSTRAINT batches_pkey PRIMARY KEY (batch_id);
 
+ALTER TABLE ONLY public.events
+    ADD CONSTRAINT events_pkey PRIMARY KEY (org_id, id);
+
 ALTER TABLE ONLY public.known_addresses
     ADD CONSTRAINT known_addresses_pkey PRIMARY KEY (org_id, address);
 
@@ -163,6 +215,8 @@ ALTER TABLE ONLY public.sims
 CREATE INDEX auth_failures_recent ON public.auth_failures USING btree (org_id, failed_at);
 
 CREATE INDEX batches_at ON public.batches USING btree (at);
+
+CREATE INDEX events_address ON public.events USING btree (org_id, address_key, id) WHERE (address_key IS NOT NULL);
 
 CREATE INDEX messages_address ON public.messages USING btree (org_id, address_key, id);
 

@@ -8,8 +8,11 @@ SELECT
 
 -- move_counters_everywhere --
 -- Ids that were given out after the backup was made are never given out again; of orgs that have
--- gone, too.
-UPDATE org_counters SET last_id = last_id + 1000000
+-- gone, too. What happened since the backup was made has no event: every cursor has missed it.
+UPDATE org_counters
+SET last_id = last_id + 1000000,
+    last_event = last_event + 1000000,
+    events_from = last_event + 1000000
 
 -- forget_nodes_everywhere --
 -- Nobody is on line any more.
