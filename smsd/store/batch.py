@@ -1,9 +1,10 @@
 """Group commit: what arrives while a statement is in flight goes out together in the next one.
 
 No timer and no added latency when idle; under load the batches grow by themselves. Every waiter
-is answered after the commit that holds its entry. A bad entry never fails its neighbours: a batch
-that the database refuses is tried again half by half until the culprit is alone, and one that
-meets a lock org by org. The queue is bounded; past the bound, callers hear `Unavailable` at once.
+is answered after the commit that holds its entry, and while the next statement is under way. A bad
+entry never fails its neighbours: a batch that the database refuses is tried again half by half
+until the culprit is alone, and one that meets a lock org by org. The queue is bounded; past the
+bound, callers hear `Unavailable` at once.
 
 Where the answer of a statement is lost, a lane that must not guess looks the batch up, most often
 before its waiters have noticed. While that cannot be said either the lane is in doubt: its
@@ -114,12 +115,24 @@ class Batch(Generic[E, A]):
             await drained
 
     async def _fly(self) -> None:
-        while self._parts or self._queue:
-            await self._store(self._parts.popleft() if self._parts else self._next())
+        stored: list[tuple[Waiter[E, A], A]] = []
+        while stored or self._parts or self._queue:
+            # The next statement goes out before those of the last one hear of it: telling them
+            # takes about as long as Postgres needs for it.
+            flight = Deferred.fromCoroutine(self._depart())
+            for waiter, answer in stored:
+                waiter.tell(answer)
+            stored = await flight
         self._busy = False
         drained, self._drained = self._drained, []
         for waiting in drained:
             waiting.callback(None)
+
+    async def _depart(self) -> list[tuple[Waiter[E, A], A]]:
+        """Store what is next, if anything is; those of it who are to hear so."""
+        if self._parts:
+            return await self._store(self._parts.popleft())
+        return await self._store(self._next()) if self._queue else []
 
     def _next(self) -> list[Waiter[E, A]]:
         taken: list[Waiter[E, A]] = []
@@ -134,7 +147,8 @@ class Batch(Generic[E, A]):
         self._queued_bytes -= size
         return taken
 
-    async def _store(self, waiters: list[Waiter[E, A]]) -> None:
+    async def _store(self, waiters: list[Waiter[E, A]]) -> list[tuple[Waiter[E, A], A]]:
+        """Those whose entry is stored, with their answers; the others have heard theirs."""
         try:
             answers = await self._timed(waiters)
             answered = list(zip(waiters, answers, strict=True))
@@ -150,8 +164,8 @@ class Batch(Generic[E, A]):
             _fail(waiters, bug)
         else:
             self._locked.clear()
-            for waiter, answer in answered:
-                waiter.tell(answer)
+            return answered
+        return []
 
     async def _timed(self, waiters: list[Waiter[E, A]]) -> Sequence[A]:
         began = self._clock()

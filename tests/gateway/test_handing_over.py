@@ -331,16 +331,17 @@ async def test_a_place_that_is_free_when_the_statement_goes_out_is_soon_enough(
     database, clock, hashing, org
 ):
     node = Node(database, clock, hashing=hashing, limits=Limits(window=1, unanswered=2))
-    phone = RecordingPhone(pushed=lambda tickets: phone.visit.receipt(phone.mark))
-    await node.come(phone)
+    phone = await node.come()
+    await node.send()
     with node.database.answers_held("append_messages") as gate:
-        first = Deferred.fromCoroutine(node.send())
+        elsewhere = Deferred.fromCoroutine(node.send("+15559999999"))
         await soon(gate.reached)
         second = Deferred.fromCoroutine(node.send())
         assert phone.visit.places == 0, "the first has the only place"
-    assert statuses(await first) == ["sending"]
+        phone.visit.receipt(phone.mark)
+    assert statuses(await elsewhere) == ["queued"]
     assert statuses(await second) == ["sending"]
-    assert phone.pushed == [1, 2]
+    assert phone.pushed == [1, 3]
 
 
 @pytest_twisted.ensureDeferred

@@ -344,15 +344,27 @@ def test_writes_that_end_at_once_are_answered_at_once_and_do_not_nest():
     assert Deferred.fromCoroutine(hot.drained()).called
 
 
-def test_what_is_put_from_inside_an_answer_goes_out_in_the_next_statement(table):
+def test_the_next_statement_is_on_its_way_when_those_of_the_last_one_hear_of_it(table):
     hot = lane(table)
     nested = []
     first, second = put(hot, "a", "b")
     first.addCallback(lambda _: nested.extend(put(hot, "c")))
     table.commit()
-    assert table.statements == [["a"], ["b", "c"]]
+    assert table.statements == [["a"], ["b"]]
+    table.commit()
+    assert table.statements == [["a"], ["b"], ["c"]]
     table.commit()
     assert outcomes([second, *nested]) == ["stored b", "stored c"]
+
+
+def test_what_is_put_from_inside_the_last_answer_is_stored_too(table):
+    hot = lane(table)
+    nested = []
+    (only,) = put(hot, "a")
+    only.addCallback(lambda _: nested.extend(put(hot, "b")))
+    table.commit()
+    table.commit()
+    assert outcomes(nested) == ["stored b"]
 
 
 def test_an_answer_whose_reader_fails_harms_nobody(table):
