@@ -159,10 +159,11 @@ class Database:
     ) -> Deferred[T]:
         """Do the work to its end, but let the caller wait no longer than the deadline."""
         answer: Deferred[T] = Deferred()
+        turn: Deferred[Connection] = Deferred()
         held: list[Connection] = []
 
         async def whole() -> T:
-            connection = await self._acquire(deadline)
+            connection = await self._acquire(turn)
             held.append(connection)
             try:
                 if limit.passed:  # the caller was told that nothing was stored
@@ -178,6 +179,7 @@ class Database:
                 connection.cut()
                 self._condition.silent()
             answer.errback((unanswered if asked else away)(_LATE))
+            self._tire(turn)
 
         limit = Deadline(self._reactor, deadline, expire)
 
@@ -193,7 +195,8 @@ class Database:
         Deferred.fromCoroutine(whole()).addBoth(done)
         return answer
 
-    async def _acquire(self, deadline: float) -> Connection:
+    async def _acquire(self, turn: Deferred[Connection]) -> Connection:
+        """A free connection, or the one that comes with the ``turn``."""
         while self._idle:
             connection = self._idle.pop()
             if connection.usable:
@@ -201,18 +204,18 @@ class Database:
                 return connection
         if not self._open or len(self._waiting) >= QUEUE:
             raise away()
-        turn: Deferred[Connection] = Deferred()
         self._waiting.append(turn)
-        limit, began = Deadline(self._reactor, deadline, lambda: self._tire(turn)), self._clock()
+        began = self._clock()
         try:
             return await turn
         finally:
             self.waits.add(self._clock() - began)
-            limit.cancel()
 
     def _tire(self, turn: Deferred[Connection]) -> None:
-        self._waiting.remove(turn)
-        turn.errback(away())
+        """Wait for it no longer, if it has not come."""
+        if turn in self._waiting:
+            self._waiting.remove(turn)
+            turn.errback(away())
 
     def _release(self, connection: Connection) -> None:
         if not connection.usable:
