@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from msgspec import Struct
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
 from smsd.domain.errors import Unauthorised
@@ -24,6 +25,7 @@ from smsd.domain.records import Draft, Ticket, Wish, new_ref
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller
 from smsd.gateway.inbox import ROW, numbered
+from smsd.gateway.outlook import Forecast, Outlook, Prospects
 from smsd.gateway.patience import Patience
 from smsd.gateway.promises import Offer
 from smsd.gateway.quotas import Quotas
@@ -57,6 +59,7 @@ class AcceptedTicket(Struct, frozen=True):
     id: int
     to: str
     status: str
+    outlook: Outlook | None = None
 
 
 class Accepted(Struct, frozen=True):
@@ -95,6 +98,7 @@ class Outbox:
         self._spawn = spawn
         self._patience = patience
         self._quotas = quotas
+        self._prospects = Prospects(roster, dispatch, quotas)
         self._sent = 0.0
         self._lane: Batch[_Call, Answer] = Batch(
             "tickets", self._write, certainty=Certainty(self._recall, patience)
@@ -104,19 +108,24 @@ class Outbox:
         self.accepted = 0
 
     async def accept(
-        self, caller: Caller, drafts: Sequence[Draft], *, lone: bool = False
+        self, caller: Caller, drafts: Sequence[Draft], *, lone: bool = False, ahead: bool = False
     ) -> Accepted:
         """Store the drafts as tickets and push those whose turn it is (contract section 2).
 
         All of them, or none: raises what `Quotas.sending` does. ``lone``: they are not a list.
+        ``ahead``: the answer also tells who takes each, or what it waits for.
         """
         allowed = self._quotas.of(caller.org_id)
         if allowed is None:
-            return await self._accept(caller.org_id, drafts)
+            return await self._accept(caller.org_id, drafts, ahead)
         with await self._quotas.sending(caller.org_id, allowed, drafts, lone=lone):
-            return await self._accept(caller.org_id, drafts)
+            return await self._accept(caller.org_id, drafts, ahead)
 
-    async def _accept(self, org_id: str, drafts: Sequence[Draft]) -> Accepted:
+    def forecast(self, caller: Caller, drafts: Sequence[Draft], *, lone: bool = False) -> Forecast:
+        """What would become of the drafts now; raises `Invalid` as `accept` does."""
+        return self._prospects.of(caller, drafts, lone=lone)
+
+    async def _accept(self, org_id: str, drafts: Sequence[Draft], ahead: bool) -> Accepted:
         call = _Call(org_id, drafts, [Wish.of(draft.sim) for draft in drafts])
         online = any(self._roster.first(org_id, wish.key) for wish in call.wishes)
         try:
@@ -128,13 +137,18 @@ class Outbox:
             self._dispatch.withdraw(call.offers)
             raise
         given = await self._hand_over(stored, call.rows, call.offers)
-        return Accepted(
-            online,
-            [
-                AcceptedTicket(id_, draft.to, "sending" if pushed else "queued")
-                for id_, draft, pushed in zip(stored.ids, drafts, given, strict=True)
-            ],
-        )
+        results = [
+            AcceptedTicket(id_, draft.to, "sending" if pushed else "queued")
+            for id_, draft, pushed in zip(stored.ids, drafts, given, strict=True)
+        ]
+        return Accepted(online, self._with_outlooks(results, call, given) if ahead else results)
+
+    def _with_outlooks(
+        self, results: list[AcceptedTicket], call: _Call, given: list[bool]
+    ) -> list[AcceptedTicket]:
+        each = zip(results, call.wishes, call.offers, given, strict=True)
+        look = self._prospects.outlook
+        return [replace(one, outlook=look(wish, offer, given=g)) for one, wish, offer, g in each]
 
     async def messages(self, caller: Caller, query: MessageQuery) -> bytes:
         """The JSON answer of ``GET /messages``."""

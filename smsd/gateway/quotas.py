@@ -51,9 +51,13 @@ class Quotas:
 
         Raises `Invalid`, `StorageFull`, `QueueFull` or `TooManySends`.
         """
+        self.direct(allowed, drafts, lone=lone)
+        return await self._tally(org_id).admit(allowed, Asked(sends=len(drafts)))
+
+    def direct(self, allowed: Allowance, drafts: Sequence[Draft], *, lone: bool) -> None:
+        """Raises `Invalid` where the org may not send to one of these."""
         if faults := misdirected(allowed, [clean(draft.to) for draft in drafts], lone=lone):
             raise Invalid("This org may not send to every number.", errors=faults)
-        return await self._tally(org_id).admit(allowed, Asked(sends=len(drafts)))
 
     def prune(self) -> None:
         """Forget orgs that have done nothing lately."""

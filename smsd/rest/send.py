@@ -5,19 +5,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from smsd.domain.records import Body as Text
 from smsd.domain.records import Draft, SimAsked, SimIndex, To
+from smsd.domain.segments import Encoding, cut
+from smsd.gateway.outlook import Outlook, PhoneAndSim
 from smsd.rest.body import Body, Identified
 from smsd.rest.identity import Identity
 from smsd.rest.route import route
 
 if TYPE_CHECKING:
     from smsd.gateway.doorman import Caller
+    from smsd.gateway.outlook import Forecast
     from smsd.rest.services import Services
 
 BATCH = 1000
+
+DryRun = Annotated[bool, Meta(description="must be true (tell, and store nothing) or false")]
 
 
 class Outgoing(Identified, frozen=True, kw_only=True):
@@ -26,6 +31,7 @@ class Outgoing(Identified, frozen=True, kw_only=True):
     to: To | None = None
     body: Text | None = None
     sim: SimAsked | SimIndex | None = None
+    dry_run: DryRun | None = None
     messages: (
         Annotated[
             list[Draft],
@@ -47,6 +53,11 @@ class Outgoing(Identified, frozen=True, kw_only=True):
             raise ValueError(f"{missing} is missing beside {given}")
 
     @property
+    def asks_more(self) -> bool:
+        """Whether a field was used that the first clients did not know."""
+        return self.dry_run is not None
+
+    @property
     def drafts(self) -> list[Draft]:
         """What is to be sent, each with the SIM that was asked for."""
         if self.messages is None:
@@ -57,20 +68,31 @@ class Outgoing(Identified, frozen=True, kw_only=True):
 
 
 class Ticket(Struct, frozen=True, kw_only=True):
-    """What became of one message so far: `sending` if a phone has it, else `queued`."""
+    """What became of one message so far: `sending` if a phone has it, else `queued`.
 
-    id: int
+    All from `encoding` on is told where an optional field asked for it. `forced_by` is the first
+    character that GSM-7 lacks. A dry run has no `id`.
+    """
+
+    id: int | UnsetType = UNSET
     to: str
     status: str
+    encoding: Encoding | UnsetType = UNSET
+    segments: int | UnsetType = UNSET
+    forced_by: str | UnsetType = UNSET
+    taken_by: PhoneAndSim | UnsetType = UNSET
+    waiting_for: PhoneAndSim | UnsetType = UNSET
 
 
 class SendAnswer(Struct, frozen=True, kw_only=True):
-    """The tickets, in the order of the messages. All of them are committed to disk."""
+    """The tickets, in the order of the messages. All of them are committed to disk; those of a
+    dry run are nowhere."""
 
     ok: bool = True
     device_online: bool
     queued: int
     results: list[Ticket]
+    dry_run: bool | UnsetType = UNSET
 
 
 _SENT = {
@@ -113,11 +135,41 @@ async def send(services: Services, agent: Caller, body: Outgoing) -> SendAnswer:
     """Send one SMS or up to 1000.
 
     Always accepted: without a connected phone that fits, the tickets wait. A `sim` of 0 to 15 is
-    a slot, anything else a SIM's number; without one, the first connected phone sends.
+    a slot, anything else a SIM's number; without one, the first connected phone sends. With
+    `dry_run` true nothing is stored: the answer tells what would become of each message.
     """
-    accepted = await services.outbox.accept(agent, body.drafts, lone=body.messages is None)
+    drafts, lone = body.drafts, body.messages is None
+    if body.dry_run:
+        return _foretold(services.outbox.forecast(agent, drafts, lone=lone), drafts)
+    accepted = await services.outbox.accept(agent, drafts, lone=lone, ahead=body.asks_more)
     results = [Ticket(id=each.id, to=each.to, status=each.status) for each in accepted.results]
+    if body.asks_more:
+        outlooks = [each.outlook for each in accepted.results]
+        results = list(map(_in_full, results, drafts, outlooks))
     return SendAnswer(device_online=accepted.device_online, queued=len(results), results=results)
+
+
+def _foretold(forecast: Forecast, drafts: list[Draft]) -> SendAnswer:
+    results = [
+        _in_full(
+            Ticket(to=draft.to, status="sending" if outlook.taken_by else "queued"), draft, outlook
+        )
+        for draft, outlook in zip(drafts, forecast.outlooks, strict=True)
+    ]
+    return SendAnswer(device_online=forecast.device_online, queued=0, results=results, dry_run=True)
+
+
+def _in_full(ticket: Ticket, draft: Draft, outlook: Outlook | None) -> Ticket:
+    parts = cut(draft.body)
+    outlook = outlook or Outlook()
+    return msgspec.structs.replace(
+        ticket,
+        encoding=parts.encoding,
+        segments=parts.segments,
+        forced_by=parts.forced_by or UNSET,
+        taken_by=outlook.taken_by or UNSET,
+        waiting_for=outlook.waiting_for or UNSET,
+    )
 
 
 def _with_sim(draft: Draft, sim: str | int) -> Draft:

@@ -29,6 +29,7 @@ from smsd.domain.query import MessageQuery
 from smsd.domain.records import Draft, Inbound
 from smsd.gateway.doorman import Caller, Newcomer
 from smsd.gateway.outbox import Accepted, AcceptedTicket
+from smsd.gateway.outlook import Forecast, Outlook, PhoneAndSim
 from smsd.gateway.rotation import Keeper
 from smsd.rest.api import Api
 from smsd.rest.services import Services
@@ -37,6 +38,9 @@ from smsd.rest.site import Site
 
 ORG, SECRET = "myorg", "my-secret-key-123"
 OTHER_ORG, OTHER_SECRET = "other", "other-secret-key-9"
+
+TAKEN = Outlook(taken_by=PhoneAndSim(online=True, device_id="pixel", sim_slot=0))
+WAITS = Outlook(waiting_for=PhoneAndSim(online=False, sim_number="+1555"))
 
 
 @dataclass
@@ -93,12 +97,17 @@ class Notes:
         return len(sms)
 
     async def accept(
-        self, caller: Caller, drafts: Sequence[Draft], *, lone: bool = False
+        self, caller: Caller, drafts: Sequence[Draft], *, lone: bool = False, ahead: bool = False
     ) -> Accepted:
         self.accepted.append((caller, drafts))
+        outlook = TAKEN if ahead else None
         return Accepted(
-            True, [AcceptedTicket(at, one.to, "sending") for at, one in enumerate(drafts, 5)]
+            True,
+            [AcceptedTicket(at, one.to, "sending", outlook) for at, one in enumerate(drafts, 5)],
         )
+
+    def forecast(self, caller: Caller, drafts: Sequence[Draft], *, lone: bool = False) -> Forecast:
+        return Forecast(False, [WAITS for _ in drafts])
 
     async def messages(self, caller: Caller, query: MessageQuery) -> bytes:
         self.read.append((caller, query))

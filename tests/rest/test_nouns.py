@@ -146,6 +146,63 @@ def test_one_sms_is_sent(browser: Browser, notes: Notes) -> None:
     assert notes.accepted[0][1] == [Draft(to="+1 (555) 333-4444", body="hi", sim="+1555")]
 
 
+def test_a_dry_run_tells_what_would_happen_and_hands_nothing_over(
+    browser: Browser, notes: Notes
+) -> None:
+    answer = send(browser, to="+1 555", body="5 € – ok", dry_run=True)
+    waits = {"online": False, "device_id": None, "sim_slot": None, "sim_number": "+1555"}
+    assert answer.json() == {
+        "ok": True,
+        "device_online": False,
+        "queued": 0,
+        "results": [
+            {
+                "to": "+1 555",
+                "status": "queued",
+                "encoding": "ucs2",
+                "segments": 1,
+                "forced_by": "–",
+                "waiting_for": waits,
+            }
+        ],
+        "dry_run": True,
+    }
+    assert notes.accepted == []
+
+
+def test_whoever_names_the_field_hears_more_of_each_ticket(browser: Browser, notes: Notes) -> None:
+    answer = send(browser, to="+1555", body="a" * 161, dry_run=False)
+    taken = {"online": True, "device_id": "pixel", "sim_slot": 0, "sim_number": None}
+    assert answer.json()["results"] == [
+        {
+            "id": 5,
+            "to": "+1555",
+            "status": "sending",
+            "encoding": "gsm7",
+            "segments": 2,
+            "taken_by": taken,
+        }
+    ]
+    assert len(notes.accepted) == 1
+
+
+def test_a_dry_run_is_asked_for_by_true_or_false(browser: Browser, notes: Notes) -> None:
+    answer = send(browser, to="+1555", body="a", dry_run="yes")
+    assert answer.status == 422
+    (fault,) = answer.json()["errors"]
+    assert fault == {
+        "loc": ["dry_run"],
+        "msg": "must be true (tell, and store nothing) or false",
+    }
+
+
+def test_a_plain_answer_is_byte_for_byte_what_it_was(browser: Browser) -> None:
+    assert send(browser, to="+1555", body="a").body == (
+        b'{"ok":true,"device_online":true,"queued":1,'
+        b'"results":[{"id":5,"to":"+1555","status":"sending"}]}'
+    )
+
+
 def test_many_sms_are_sent_each_with_its_own_sim_or_that_of_the_body(
     browser: Browser, notes: Notes
 ) -> None:

@@ -102,6 +102,24 @@ def test_device_online_says_whether_a_connected_phone_could_serve_one_of_them(or
         assert org.send(messages=drafts)["device_online"] is True
 
 
+def test_a_dry_run_tells_who_would_take_it_and_stores_nothing(org: Org) -> None:
+    number = canaries.number()
+    asked = {"to": "12", "body": "жук", "dry_run": True}
+    with org.phone({"slot": 2, "number": number}) as phone:
+        at_rest(org, phone)
+        before = org.read()
+        answer = org.send(**asked)
+        assert (answer["queued"], answer["device_online"], answer["dry_run"]) == (0, True, True)
+        (told,) = answer["results"]
+        taker = {"online": True, "device_id": None, "sim_slot": 2, "sim_number": number}
+        assert told["taken_by"] == taker
+        assert (told["status"], told["encoding"], told["forced_by"]) == ("sending", "ucs2", "ж")
+        assert tickets_heard(phone) == []
+    until(lambda: org.sims()["online_devices"] == 0)
+    assert "waiting_for" in org.send(**asked)["results"][0]
+    assert org.read() == before
+
+
 def test_a_ticket_goes_out_at_once_where_a_phone_is_at_rest(org: Org) -> None:
     with org.phone() as phone:
         at_rest(org, phone)
