@@ -1,3 +1,9 @@
+-- Events are written by the statements that change what they tell of, for orgs that listen. Each of
+-- these takes the counters of such orgs first, in their order (heard), and only then a ticket or a
+-- session (the filters that count heard see to that). So nobody who holds one of those waits for a
+-- counter, whoever holds a counter may wait for them, and events are in the order of commits. Of an
+-- org that does not listen no counter is taken.
+
 -- listen --
 -- From now on, and for so long, what happens in the org is written down as events. Where nobody
 -- listened just before, something may have been missed: a new first event begins there.

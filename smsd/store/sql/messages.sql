@@ -13,26 +13,30 @@ WITH given AS MATERIALIZED (
     )
 ), counters AS MATERIALIZED (
     -- A counter outlives its org: that it is there does not say that the org is.
-    SELECT c.org_id, c.last_id
+    -- An event has the number of its message, moved by the lead that events have.
+    SELECT c.org_id, c.last_id, c.last_event - c.last_id AS lead,
+        coalesce(c.listens_until > clock_timestamp(), false) AS listens
     FROM org_counters AS c JOIN orgs AS o USING (org_id)
     WHERE c.org_id = ANY (ARRAY(SELECT DISTINCT org_id FROM given))
     ORDER BY c.org_id
     FOR UPDATE OF c
 ), numbered AS MATERIALIZED (
-    SELECT g.*, c.last_id + row_number() OVER (PARTITION BY g.org_id ORDER BY g.ord) AS id
+    SELECT g.*, c.last_id + row_number() OVER (PARTITION BY g.org_id ORDER BY g.ord) AS id,
+        c.lead, c.listens
     FROM given AS g JOIN counters AS c USING (org_id)
 ), counted AS (
     UPDATE org_counters AS c
-    SET last_id = n.last_id
+    SET last_id = n.last_id,
+        last_event = CASE WHEN n.listens THEN n.last_id + n.lead ELSE c.last_event END
     FROM (
-        SELECT org_id, max(id) AS last_id, min(ord) AS ord, min(id) AS id
+        SELECT org_id, listens, lead, max(id) AS last_id, min(ord) AS ord, min(id) AS id
         FROM numbered
-        GROUP BY org_id
+        GROUP BY org_id, listens, lead
     ) AS n
     WHERE c.org_id = n.org_id
     RETURNING n.ord, n.id
 ), stored AS (
-    INSERT INTO messages (
+    INSERT INTO messages AS m (
         org_id, id, status, direction, address, address_key, body,
         sim_slot, sim_number, sim_digits, device_ts, dedupe,
         sim_asked, sim_key, ref, attempts, session_id, phone_id, ledger, handed_at
@@ -56,6 +60,18 @@ WITH given AS MATERIALIZED (
     ) AS s ON true
     ORDER BY n.ord
     ON CONFLICT (org_id, dedupe) WHERE dedupe IS NOT NULL DO NOTHING
+    RETURNING m.*
+), told AS (
+    INSERT INTO events (
+        org_id, id, type, message_id, direction, address_key, sim_slot, sim_digits, data
+    )
+    SELECT m.org_id, m.id + c.lead,
+        CASE m.direction WHEN 'in' THEN 'message.received' ELSE 'ticket.' || m.status END,
+        m.id, m.direction, m.address_key, m.sim_slot, m.sim_digits,
+        shown_message(row_to_json(m))
+    FROM counters AS c JOIN stored AS m USING (org_id)
+    WHERE c.listens
+    ORDER BY m.org_id, m.id
 ), noted AS (
     INSERT INTO batches (batch_id, ids)
     SELECT %(batch_id)s::uuid, array_agg(ARRAY[ord, id]) FROM counted
@@ -75,9 +91,21 @@ WITH given AS MATERIALIZED (
         ord integer, org_id text, id bigint, status text, error text, error_detail text,
         sent_at bigint, ref text, sim_slot smallint, sim_number text, sim_digits text
     )
+), heard AS MATERIALIZED (
+    SELECT c.org_id, c.last_event
+    FROM org_counters AS c
+    WHERE c.org_id = ANY (ARRAY(SELECT DISTINCT org_id FROM given))
+        AND c.listens_until > clock_timestamp()
+    ORDER BY c.org_id
+    FOR UPDATE
 ), held AS MATERIALIZED (
     SELECT m.*
-    FROM (SELECT DISTINCT org_id, id FROM given ORDER BY org_id, id) AS g
+    FROM (
+        SELECT DISTINCT org_id, id
+        FROM given
+        WHERE (SELECT count(*) FROM heard) >= 0
+        ORDER BY org_id, id
+    ) AS g
     CROSS JOIN LATERAL (
         SELECT m.org_id, m.id, m.status, m.ref
         FROM messages AS m
@@ -103,6 +131,21 @@ WITH given AS MATERIALIZED (
         sim_digits = coalesce(m.sim_digits, t.sim_digits)
     FROM telling AS t
     WHERE m.org_id = t.org_id AND m.id = t.id
+    RETURNING m.*
+), told AS (
+    INSERT INTO events (
+        org_id, id, type, message_id, direction, address_key, sim_slot, sim_digits, data
+    )
+    SELECT h.org_id, h.last_event + row_number() OVER (PARTITION BY h.org_id ORDER BY m.id),
+        'ticket.' || m.status, m.id, m.direction, m.address_key, m.sim_slot, m.sim_digits,
+        shown_message(row_to_json(m))
+    FROM heard AS h JOIN settled AS m USING (org_id)
+    RETURNING org_id, id
+), told_upto AS (
+    UPDATE org_counters AS c
+    SET last_event = t.last
+    FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
+    WHERE c.org_id = t.org_id
 )
 SELECT g.ord,
     CASE WHEN t.ord IS NOT NULL THEN 'settled'
@@ -122,6 +165,13 @@ WITH serves AS (
     FROM json_to_recordset(%(serves)s::json) AS s (
         sim_key text, sim_slot smallint, sim_number text, sim_digits text
     )
+), heard AS MATERIALIZED (
+    SELECT c.org_id, c.last_event
+    FROM org_counters AS c
+    WHERE c.org_id = %(org_id)s
+        AND c.listens_until > clock_timestamp()
+    ORDER BY c.org_id
+    FOR UPDATE
 ), free AS MATERIALIZED (
     SELECT w.org_id, w.id
     FROM serves AS s CROSS JOIN LATERAL (
@@ -132,6 +182,7 @@ WITH serves AS (
         LIMIT %(places)s
         FOR UPDATE SKIP LOCKED
     ) AS w
+    WHERE (SELECT count(*) FROM heard) >= 0
     ORDER BY w.id
     LIMIT %(places)s
 ), claimed AS (
@@ -151,7 +202,21 @@ WITH serves AS (
         ARRAY(SELECT org_id FROM free), ARRAY(SELECT id FROM free)
     ) AS f (org_id, id)
     WHERE m.org_id = f.org_id AND m.id = f.id AND s.sim_key = m.sim_key
-    RETURNING m.id, m.status, m.address, m.body, m.sim_asked, m.ref, m.attempts
+    RETURNING m.*
+), told AS (
+    INSERT INTO events (
+        org_id, id, type, message_id, direction, address_key, sim_slot, sim_digits, data
+    )
+    SELECT h.org_id, h.last_event + row_number() OVER (PARTITION BY h.org_id ORDER BY m.id),
+        'ticket.' || m.status, m.id, m.direction, m.address_key, m.sim_slot, m.sim_digits,
+        shown_message(row_to_json(m))
+    FROM heard AS h JOIN claimed AS m USING (org_id)
+    RETURNING org_id, id
+), told_upto AS (
+    UPDATE org_counters AS c
+    SET last_event = t.last
+    FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
+    WHERE c.org_id = t.org_id
 ), noted AS (
     INSERT INTO batches (batch_id, ids)
     SELECT %(batch_id)s::uuid, array_agg(id) FROM claimed
@@ -176,10 +241,18 @@ WITH given AS MATERIALIZED (
     FROM json_to_recordset(%(rows)s::json) AS g (
         org_id text, id bigint, session_id uuid, phone_id text, pushed bigint, received bigint
     )
+), heard AS MATERIALIZED (
+    SELECT c.org_id, c.last_event
+    FROM org_counters AS c
+    WHERE c.org_id = ANY (ARRAY(SELECT DISTINCT org_id FROM given))
+        AND c.listens_until > clock_timestamp()
+    ORDER BY c.org_id
+    FOR UPDATE
 ), held AS MATERIALIZED (
     SELECT m.org_id, m.id
     FROM messages AS m JOIN given AS g USING (org_id, id)
     WHERE m.status = 'sending' AND m.session_id = g.session_id AND m.pushed_at IS NULL
+        AND (SELECT count(*) FROM heard) >= 0
     ORDER BY m.org_id, m.id
     FOR UPDATE OF m
 ), ended AS (
@@ -196,7 +269,22 @@ WITH given AS MATERIALIZED (
         received_at = to_timestamp(g.received / 1000.0)
     FROM given AS g JOIN held AS h USING (org_id, id)
     WHERE m.org_id = h.org_id AND m.id = h.id
-    RETURNING m.org_id, m.id, m.status, m.sim_key
+    RETURNING m.*
+), told AS (
+    INSERT INTO events (
+        org_id, id, type, message_id, direction, address_key, sim_slot, sim_digits, data
+    )
+    SELECT h.org_id, h.last_event + row_number() OVER (PARTITION BY h.org_id ORDER BY m.id),
+        'ticket.' || m.status, m.id, m.direction, m.address_key, m.sim_slot, m.sim_digits,
+        shown_message(row_to_json(m))
+    FROM heard AS h JOIN ended AS m USING (org_id)
+    WHERE m.status = 'queued'
+    RETURNING org_id, id
+), told_upto AS (
+    UPDATE org_counters AS c
+    SET last_event = t.last
+    FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
+    WHERE c.org_id = t.org_id
 )
 SELECT org_id, id, status, sim_key FROM ended
 UNION ALL
@@ -205,21 +293,54 @@ FROM messages AS m JOIN given AS g USING (org_id, id)
 WHERE m.status = 'queued' AND m.session_id = g.session_id
 
 -- fail_unconfirmed_everywhere --
--- Tickets that a phone took and never confirmed end, so that nothing is ever stuck.
-WITH late AS (
+-- Tickets that a phone took and never confirmed end, so that nothing is ever stuck. What somebody
+-- holds is left for the next time.
+WITH late AS MATERIALIZED (
     SELECT org_id, id
     FROM messages
     WHERE status = 'sending'
         AND handed_at < clock_timestamp() - make_interval(secs => %(timeout)s)
     ORDER BY org_id, id
     LIMIT 1000
-    FOR UPDATE SKIP LOCKED
+), heard AS MATERIALIZED (
+    SELECT c.org_id, c.last_event
+    FROM org_counters AS c
+    WHERE c.org_id = ANY (ARRAY(SELECT DISTINCT org_id FROM late))
+        AND c.listens_until > clock_timestamp()
+    ORDER BY c.org_id
+    FOR UPDATE
+), held AS MATERIALIZED (
+    SELECT m.org_id, m.id
+    FROM late AS l CROSS JOIN LATERAL (
+        SELECT m.org_id, m.id
+        FROM messages AS m
+        WHERE m.org_id = l.org_id AND m.id = l.id AND m.status = 'sending'
+            AND m.handed_at < clock_timestamp() - make_interval(secs => %(timeout)s)
+        FOR UPDATE SKIP LOCKED
+    ) AS m
+    WHERE (SELECT count(*) FROM heard) >= 0
+), failed AS (
+    UPDATE messages AS m
+    SET status = 'failed', error = 'unconfirmed', error_detail = %(detail)s
+    FROM held AS h
+    WHERE m.org_id = h.org_id AND m.id = h.id
+    RETURNING m.*
+), told AS (
+    INSERT INTO events (
+        org_id, id, type, message_id, direction, address_key, sim_slot, sim_digits, data
+    )
+    SELECT h.org_id, h.last_event + row_number() OVER (PARTITION BY h.org_id ORDER BY m.id),
+        'ticket.' || m.status, m.id, m.direction, m.address_key, m.sim_slot, m.sim_digits,
+        shown_message(row_to_json(m))
+    FROM heard AS h JOIN failed AS m USING (org_id)
+    RETURNING org_id, id
+), told_upto AS (
+    UPDATE org_counters AS c
+    SET last_event = t.last
+    FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
+    WHERE c.org_id = t.org_id
 )
-UPDATE messages AS m
-SET status = 'failed', error = 'unconfirmed', error_detail = %(detail)s
-FROM late
-WHERE m.org_id = late.org_id AND m.id = late.id
-RETURNING m.org_id, m.id
+SELECT org_id, id FROM failed
 
 -- waiting_orgs --
 -- Which of these orgs have tickets waiting: the slow poll behind every wake-up.

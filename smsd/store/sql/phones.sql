@@ -1,10 +1,37 @@
 -- begin_sessions (prepared) --
 -- Phones that have come on line here.
-INSERT INTO sessions (org_id, session_id, phone_id, node_id)
-SELECT org_id, session_id, phone_id, %(node_id)s
-FROM json_to_recordset(%(rows)s::json) AS g (org_id text, session_id uuid, phone_id text)
-ON CONFLICT (org_id, session_id) DO NOTHING
-RETURNING session_id
+WITH given AS MATERIALIZED (
+    SELECT *
+    FROM json_to_recordset(%(rows)s::json) AS g (org_id text, session_id uuid, phone_id text)
+), heard AS MATERIALIZED (
+    SELECT c.org_id, c.last_event
+    FROM org_counters AS c
+    WHERE c.org_id = ANY (ARRAY(SELECT DISTINCT org_id FROM given))
+        AND c.listens_until > clock_timestamp()
+    ORDER BY c.org_id
+    FOR UPDATE
+), begun AS (
+    INSERT INTO sessions AS s (org_id, session_id, phone_id, node_id)
+    SELECT org_id, session_id, phone_id, %(node_id)s
+    FROM given
+    WHERE (SELECT count(*) FROM heard) >= 0
+    ON CONFLICT (org_id, session_id) DO NOTHING
+    RETURNING s.*
+), told AS (
+    INSERT INTO events (org_id, id, type, data)
+    SELECT h.org_id,
+        h.last_event + row_number() OVER (
+            PARTITION BY h.org_id ORDER BY s.connected_at, s.session_id),
+        'phone.online', shown_phone(row_to_json(s))
+    FROM heard AS h JOIN begun AS s USING (org_id)
+    RETURNING org_id, id
+), told_upto AS (
+    UPDATE org_counters AS c
+    SET last_event = t.last
+    FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
+    WHERE c.org_id = t.org_id
+)
+SELECT session_id FROM begun
 
 -- report_sims --
 -- What a phone says it holds replaces what it said before, and is remembered for its org.
@@ -13,12 +40,20 @@ WITH given AS MATERIALIZED (
     FROM json_to_recordset(%(rows)s::json) AS g (
         org_id text, session_id uuid, phone_id text, sims jsonb
     )
+), heard AS MATERIALIZED (
+    SELECT c.org_id, c.last_event
+    FROM org_counters AS c
+    WHERE c.org_id = ANY (ARRAY(SELECT DISTINCT org_id FROM given))
+        AND c.listens_until > clock_timestamp()
+    ORDER BY c.org_id
+    FOR UPDATE
 ), on_line AS (
     UPDATE sessions AS s
     SET sims = g.sims, phone_id = g.phone_id
-    FROM given AS g
+    FROM given AS g JOIN sessions AS b USING (org_id, session_id)
     WHERE s.org_id = g.org_id AND s.session_id = g.session_id
-    RETURNING s.session_id
+        AND (SELECT count(*) FROM heard) >= 0
+    RETURNING s.*, b.sims IS DISTINCT FROM s.sims AS changed
 ), reported AS (
     SELECT DISTINCT ON (g.org_id, r.sim_key)
         g.org_id, r.sim_key, r.slot, r.number, r.label, r.carrier
@@ -33,15 +68,56 @@ WITH given AS MATERIALIZED (
     ON CONFLICT (org_id, sim_key) DO UPDATE
     SET slot = EXCLUDED.slot, number = EXCLUDED.number, label = EXCLUDED.label,
         carrier = EXCLUDED.carrier, last_seen = EXCLUDED.last_seen
+), told AS (
+    INSERT INTO events (org_id, id, type, data)
+    SELECT h.org_id,
+        h.last_event + row_number() OVER (
+            PARTITION BY h.org_id ORDER BY s.connected_at, s.session_id),
+        'sims.changed', shown_phone(row_to_json(s))
+    FROM heard AS h JOIN on_line AS s USING (org_id)
+    WHERE s.changed
+    RETURNING org_id, id
+), told_upto AS (
+    UPDATE org_counters AS c
+    SET last_event = t.last
+    FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
+    WHERE c.org_id = t.org_id
 )
 SELECT session_id FROM on_line
 
 -- end_sessions --
 -- Phones that have gone.
-DELETE FROM sessions AS s
-USING json_to_recordset(%(rows)s::json) AS g (org_id text, session_id uuid)
-WHERE s.org_id = g.org_id AND s.session_id = g.session_id
-RETURNING s.session_id
+WITH given AS MATERIALIZED (
+    SELECT *
+    FROM json_to_recordset(%(rows)s::json) AS g (org_id text, session_id uuid)
+), heard AS MATERIALIZED (
+    SELECT c.org_id, c.last_event
+    FROM org_counters AS c
+    WHERE c.org_id = ANY (ARRAY(SELECT DISTINCT org_id FROM given))
+        AND c.listens_until > clock_timestamp()
+    ORDER BY c.org_id
+    FOR UPDATE
+), ended AS (
+    DELETE FROM sessions AS s
+    USING given AS g
+    WHERE s.org_id = g.org_id AND s.session_id = g.session_id
+        AND (SELECT count(*) FROM heard) >= 0
+    RETURNING s.*
+), told AS (
+    INSERT INTO events (org_id, id, type, data)
+    SELECT h.org_id,
+        h.last_event + row_number() OVER (
+            PARTITION BY h.org_id ORDER BY s.connected_at, s.session_id),
+        'phone.offline', shown_phone(row_to_json(s))
+    FROM heard AS h JOIN ended AS s USING (org_id)
+    RETURNING org_id, id
+), told_upto AS (
+    UPDATE org_counters AS c
+    SET last_event = t.last
+    FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
+    WHERE c.org_id = t.org_id
+)
+SELECT session_id FROM ended
 
 -- read_sims --
 -- GET /sims: the answer's JSON is made here and passed through untouched. SIMs of phones on line,
@@ -82,8 +158,37 @@ RETURNING xmax = 0 AS born
 
 -- leave --
 -- This node has gone, and its sessions with it.
-WITH gone AS (DELETE FROM nodes WHERE node_id = %(node_id)s)
-DELETE FROM sessions WHERE node_id = %(node_id)s
+WITH gone AS (
+    DELETE FROM nodes WHERE node_id = %(node_id)s RETURNING node_id
+), heard AS MATERIALIZED (
+    SELECT c.org_id, c.last_event
+    FROM org_counters AS c
+    WHERE c.org_id = ANY (ARRAY(
+            SELECT s.org_id FROM sessions AS s
+            WHERE s.node_id = %(node_id)s AND (SELECT count(*) FROM gone) >= 0
+        ))
+        AND c.listens_until > clock_timestamp()
+    ORDER BY c.org_id
+    FOR UPDATE
+), ended AS (
+    DELETE FROM sessions AS s
+    WHERE s.node_id = %(node_id)s AND (SELECT count(*) FROM heard) >= 0
+    RETURNING s.*
+), told AS (
+    INSERT INTO events (org_id, id, type, data)
+    SELECT h.org_id,
+        h.last_event + row_number() OVER (
+            PARTITION BY h.org_id ORDER BY s.connected_at, s.session_id),
+        'phone.offline', shown_phone(row_to_json(s))
+    FROM heard AS h JOIN ended AS s USING (org_id)
+    RETURNING org_id, id
+), told_upto AS (
+    UPDATE org_counters AS c
+    SET last_event = t.last
+    FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
+    WHERE c.org_id = t.org_id
+)
+SELECT DISTINCT org_id FROM ended
 
 -- sweep_nodes_everywhere --
 -- Nodes that have not been heard for so long are dead; their sessions go with them.
@@ -91,7 +196,32 @@ WITH dead AS (
     DELETE FROM nodes
     WHERE seen_at < clock_timestamp() - make_interval(secs => %(timeout)s)
     RETURNING node_id
-), gone AS (
-    DELETE FROM sessions AS s USING dead WHERE s.node_id = dead.node_id
+), heard AS MATERIALIZED (
+    SELECT c.org_id, c.last_event
+    FROM org_counters AS c
+    WHERE c.org_id = ANY (ARRAY(
+            SELECT s.org_id FROM sessions AS s JOIN dead USING (node_id)
+        ))
+        AND c.listens_until > clock_timestamp()
+    ORDER BY c.org_id
+    FOR UPDATE
+), ended AS (
+    DELETE FROM sessions AS s
+    USING dead
+    WHERE s.node_id = dead.node_id AND (SELECT count(*) FROM heard) >= 0
+    RETURNING s.*
+), told AS (
+    INSERT INTO events (org_id, id, type, data)
+    SELECT h.org_id,
+        h.last_event + row_number() OVER (
+            PARTITION BY h.org_id ORDER BY s.connected_at, s.session_id),
+        'phone.offline', shown_phone(row_to_json(s))
+    FROM heard AS h JOIN ended AS s USING (org_id)
+    RETURNING org_id, id
+), told_upto AS (
+    UPDATE org_counters AS c
+    SET last_event = t.last
+    FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
+    WHERE c.org_id = t.org_id
 )
 SELECT node_id FROM dead

@@ -24,11 +24,19 @@ LIMIT 10000
 -- that were taken and never answered too often end here.
 WITH given AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(rows)s::json) AS g (id bigint, session_id uuid)
+), heard AS MATERIALIZED (
+    SELECT c.org_id, c.last_event
+    FROM org_counters AS c
+    WHERE c.org_id = %(org_id)s
+        AND c.listens_until > clock_timestamp()
+    ORDER BY c.org_id
+    FOR UPDATE
 ), held AS MATERIALIZED (
     SELECT m.id, m.receipted >= %(max_attempts)s AS hopeless
     FROM messages AS m JOIN given AS g USING (id)
     WHERE m.org_id = %(org_id)s AND m.status = 'sending'
         AND m.session_id = g.session_id
+        AND (SELECT count(*) FROM heard) >= 0
     ORDER BY m.id
     FOR UPDATE OF m
 ), given_again AS (
@@ -45,7 +53,22 @@ WITH given AS MATERIALIZED (
         waited_ms = 0
     FROM held AS h
     WHERE m.org_id = %(org_id)s AND m.id = h.id
-    RETURNING m.id, m.status, m.address, m.body, m.sim_asked, m.ref, m.attempts
+    RETURNING m.*
+), told AS (
+    INSERT INTO events (
+        org_id, id, type, message_id, direction, address_key, sim_slot, sim_digits, data
+    )
+    SELECT h.org_id, h.last_event + row_number() OVER (PARTITION BY h.org_id ORDER BY m.id),
+        'ticket.' || m.status, m.id, m.direction, m.address_key, m.sim_slot, m.sim_digits,
+        shown_message(row_to_json(m))
+    FROM heard AS h JOIN given_again AS m USING (org_id)
+    WHERE m.status = 'failed'
+    RETURNING org_id, id
+), told_upto AS (
+    UPDATE org_counters AS c
+    SET last_event = t.last
+    FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
+    WHERE c.org_id = t.org_id
 ), noted AS (
     INSERT INTO batches (batch_id, ids)
     SELECT %(batch_id)s::uuid, array_agg(id) FROM given_again
@@ -67,21 +90,53 @@ RETURNING m.id
 
 -- requeue_unconfirmed_everywhere --
 -- Tickets that a phone took and never confirmed wait again, under the same id, unless they were
--- taken and never answered too often.
-WITH late AS (
-    SELECT org_id, id, receipted
+-- taken and never answered too often. What somebody holds is left for the next time.
+WITH late AS MATERIALIZED (
+    SELECT org_id, id
     FROM messages
     WHERE status = 'sending'
         AND handed_at < clock_timestamp() - make_interval(secs => %(timeout)s)
     ORDER BY org_id, id
     LIMIT 1000
-    FOR UPDATE SKIP LOCKED
+), heard AS MATERIALIZED (
+    SELECT c.org_id, c.last_event
+    FROM org_counters AS c
+    WHERE c.org_id = ANY (ARRAY(SELECT DISTINCT org_id FROM late))
+        AND c.listens_until > clock_timestamp()
+    ORDER BY c.org_id
+    FOR UPDATE
+), held AS MATERIALIZED (
+    SELECT m.org_id, m.id, m.receipted >= %(max_attempts)s AS hopeless
+    FROM late AS l CROSS JOIN LATERAL (
+        SELECT m.org_id, m.id, m.receipted
+        FROM messages AS m
+        WHERE m.org_id = l.org_id AND m.id = l.id AND m.status = 'sending'
+            AND m.handed_at < clock_timestamp() - make_interval(secs => %(timeout)s)
+        FOR UPDATE SKIP LOCKED
+    ) AS m
+    WHERE (SELECT count(*) FROM heard) >= 0
+), changed AS (
+    UPDATE messages AS m
+    SET status = CASE WHEN h.hopeless THEN 'failed' ELSE 'queued' END,
+        error = CASE WHEN h.hopeless THEN 'undeliverable' END,
+        error_detail = CASE WHEN h.hopeless THEN %(detail)s END,
+        handed_at = NULL
+    FROM held AS h
+    WHERE m.org_id = h.org_id AND m.id = h.id
+    RETURNING m.*
+), told AS (
+    INSERT INTO events (
+        org_id, id, type, message_id, direction, address_key, sim_slot, sim_digits, data
+    )
+    SELECT h.org_id, h.last_event + row_number() OVER (PARTITION BY h.org_id ORDER BY m.id),
+        'ticket.' || m.status, m.id, m.direction, m.address_key, m.sim_slot, m.sim_digits,
+        shown_message(row_to_json(m))
+    FROM heard AS h JOIN changed AS m USING (org_id)
+    RETURNING org_id, id
+), told_upto AS (
+    UPDATE org_counters AS c
+    SET last_event = t.last
+    FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
+    WHERE c.org_id = t.org_id
 )
-UPDATE messages AS m
-SET status = CASE WHEN l.receipted >= %(max_attempts)s THEN 'failed' ELSE 'queued' END,
-    error = CASE WHEN l.receipted >= %(max_attempts)s THEN 'undeliverable' END,
-    error_detail = CASE WHEN l.receipted >= %(max_attempts)s THEN %(detail)s END,
-    handed_at = NULL
-FROM late AS l
-WHERE m.org_id = l.org_id AND m.id = l.id
-RETURNING m.org_id, m.id, m.status
+SELECT org_id, id, status FROM changed
