@@ -12,7 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from OpenSSL import SSL, crypto
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import VerifyError
 from twisted.internet.interfaces import IListeningPort, IOpenSSLContextFactory, IProtocolFactory
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -124,9 +126,19 @@ class _Nowhere:
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return f"{error.filename}: {error.strerror}"
-    return f"no key and certificate that fit each other ({type(error).__name__})"
+    match error:
+        case OSError(filename=str(file)):
+            return f"{file}: {error.strerror}"
+        case VerifyError():
+            return "no key and certificate that fit each other"
+        case SSL.Error() | crypto.Error():
+            return f"OpenSSL cannot use its files (PEM, no pass phrase): {_in_words(error)}"
+    return f"cannot be used as an endpoint: {error}"
+
+
+def _in_words(error: Exception) -> str:
+    """What OpenSSL reported, without where in its own code."""
+    return ", ".join(reason for *_, reason in (error.args[0] if error.args else ()) if reason)
 
 
 def _is_tls(endpoint: str) -> bool:

@@ -94,9 +94,12 @@ def test_a_certificate_is_read_again_and_one_that_is_broken_is_not_used(
             certificate(tmp_path, "the fourth", weak=True)
             (refusal,) = reload.with_file("")
             assert refusal.startswith(f"{REFUSED}ssl:0:privateKey={pem}")
+            assert "OpenSSL cannot use its files" in refusal
+            assert refusal.endswith("key too small")
             pem.write_text("no certificate")
             (refusal,) = reload.with_file('log_level = "info"')
             assert refusal.startswith(f"{REFUSED}ssl:0:privateKey={pem}")
+            assert "OpenSSL cannot use its files (PEM" in refusal
             pem.unlink()
             (refusal,) = reload.with_file("")
             assert refusal.endswith(f"{pem}: No such file or directory")
@@ -107,13 +110,26 @@ def test_a_certificate_is_read_again_and_one_that_is_broken_is_not_used(
 def test_a_start_with_a_certificate_that_cannot_be_used_is_refused_in_one_line(
     home: Path, tmp_path: Path
 ) -> None:
-    endpoint = f"ssl:0:privateKey={tmp_path / 'none.pem'}:interface=127.0.0.1"
+    missing = f"ssl:0:privateKey={tmp_path / 'none.pem'}:interface=127.0.0.1"
+    line = refused(home, missing)
+    assert line.startswith(f"smsd: cannot start: {missing}")
+    assert line.endswith("none.pem: No such file or directory")
+
+
+def test_an_ssl_endpoint_with_a_misspelt_part_is_not_called_a_bad_certificate(
+    home: Path, tmp_path: Path
+) -> None:
+    certificate(tmp_path, "anybody")
+    line = refused(home, f"ssl:0:privateKey={tmp_path / 'both.pem'}:interfaces=127.0.0.1")
+    assert "cannot be used as an endpoint" in line
+    assert "interfaces" in line.rpartition(": ")[2]
+
+
+def refused(home: Path, endpoint: str) -> str:
+    """The one line in which a start on this endpoint is refused."""
     daemon = Daemon(home, "--listen", endpoint)
-
     code, said = daemon.ended()
-
     assert code == 1
-    (line,) = [line for line in daemon.log.read_text().splitlines() if line[0] != "{"]
-    assert line.startswith(f"smsd: cannot start: {endpoint}")
-    assert "No such file or directory" in line
     assert "Traceback" not in said
+    (line,) = [line for line in daemon.log.read_text().splitlines() if line[0] != "{"]
+    return line
