@@ -244,11 +244,11 @@ def dumped(conninfo):
 
 def test_the_schema_is_the_one_on_record(conninfo):
     found = dumped(conninfo)
-    if "SMSD_RENEW" in os.environ:
+    if "RENEW" in os.environ:
         GOLDEN.write_text(found)
     assert found == GOLDEN.read_text(), (
         f"the migrations make another schema than {GOLDEN.name}; if that is meant, renew it:"
-        " SMSD_RENEW=1 pytest tests/store/test_statements.py -k on_record"
+        " RENEW=1 pytest tests/store/test_statements.py -k on_record"
     )
 
 

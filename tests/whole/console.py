@@ -13,7 +13,7 @@ must end with 0 (``; echo $?`` shows how another one ends). ``...`` stands for a
 line, and in a line of its own for any number of lines. Times, secrets and the like are made equal
 before they are compared: see `VARIES`.
 
-``SMSD_RENEW=1 pytest -k page`` writes into the page whatever was answered otherwise.
+``RENEW=1 pytest -k page`` writes into the page whatever was answered otherwise.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def hold(page: Path, answer: Answer, varies: Sequence[tuple[str, str]] = VARIES)
     """Every command of the page answers as the page says."""
     told = [_answered(example, answer, varies) for example in examples(page)]
     assert told, f"{page} has no example"
-    if "SMSD_RENEW" in os.environ:
+    if "RENEW" in os.environ:
         _renew(page, told)
     for example, output in zip(examples(page), told, strict=True):
         assert output == example.output, example.command

@@ -73,7 +73,7 @@ def test_a_page_without_an_example_does_not_hold(page: Path, shell: Shell) -> No
 def test_what_is_wrong_is_written_anew_and_what_means_the_same_stays(
     page: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("SMSD_RENEW", "1")
+    monkeypatch.setenv("RENEW", "1")
     loose = PAGE.replace("one\ntwo\n", "o...\n...\n")
     page.write_text(loose.replace("\n1\n", "\n7\n"))
     hold(page, shell)
