@@ -27,6 +27,7 @@ from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller, Doorman
 from smsd.gateway.hashing import Hashing
 from smsd.gateway.inbox import Inbox
+from smsd.gateway.keys import Keys
 from smsd.gateway.outbox import Outbox
 from smsd.gateway.patience import Patience
 from smsd.gateway.quotas import Quotas
@@ -100,6 +101,7 @@ class Parts:
             new_id=lambda: str(uuid.uuid4()),
             limits=Limits(settings.window, settings.unanswered),
         )
+        self._keys = Keys(database, self._doorman, self._roster, self._attendance)
         self._inbox = Inbox(database, self._doorman, self._patience, quotas)
         self._outbox = Outbox(
             database, self._roster, self._dispatch, self._spawn, self._patience, quotas
@@ -112,6 +114,7 @@ class Parts:
             roster=self._roster,
             dispatch=self._dispatch,
             attendance=self._attendance,
+            keys=self._keys,
             spawn=self._spawn,
             node_id=self.node.node_id,
             confirm_timeout=settings.confirm_timeout,
@@ -150,6 +153,7 @@ class Parts:
             self._inbox,
             self._outbox,
             self._rotation,
+            self._keys,
             sims,
             self.readiness.parts,
             PhoneDoor(self._links),

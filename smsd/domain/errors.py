@@ -8,7 +8,7 @@ does. What is *not* a `Problem` is a bug of ours and is shown to nobody.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import msgspec
@@ -76,6 +76,43 @@ class Forbidden(Problem):
     """This is not allowed."""
 
     slug, title, status = "forbidden", "Forbidden", 403
+
+
+class WrongKey(Unauthorised):
+    """This API key does not open this org: it is wrong, has expired or was deleted, or the OrgId is
+    missing or another. Keys are made by whoever has the SecretKey, with POST /keys/{OrgId}."""
+
+    slug, title = "wrong_key", "Wrong key"
+
+
+class MissingScope(Forbidden):
+    """This API key is good, but not for this."""
+
+    slug, title, close = "missing_scope", "Missing scope", 4403
+    #: What the key would have to have as well; empty where no key is enough.
+    scopes: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, lacking: Sequence[str], scopes: Sequence[str]) -> MissingScope:
+        """``lacking`` is asked for, ``scopes`` is what the key has."""
+        problem = cls(
+            f"This takes a key with the scope {' and '.join(lacking)}; this one has "
+            f"{', '.join(scopes)}."
+        )
+        problem.scopes = lacking
+        return problem
+
+
+class UnknownKey(Problem):
+    """This org has no API key with this id; GET /keys/{OrgId} lists all."""
+
+    slug, title, status = "unknown_key", "Unknown key", 404
+
+
+class KeysFull(Problem):
+    """This org has as many API keys as it may have: delete some first."""
+
+    slug, title, status = "keys_full", "Too many keys", 409
 
 
 class Superseded(Problem):
@@ -149,6 +186,12 @@ class QueueFull(Problem):
     """As many tickets of this org wait as may wait."""
 
     slug, title, status = "queue_full", "Queue full", 429
+
+
+class BudgetSpent(Problem):
+    """This API key has sent as many segments today (UTC) as it may."""
+
+    slug, title, status = "budget_spent", "Budget spent", 429
 
 
 class TooManySends(Problem):

@@ -78,6 +78,7 @@ class Attendance:
             self._limits,
             clock=self._clock,
             time_of_day=self._time_of_day,
+            held_key=caller.key.place if caller.key else None,
             tally=self.pushes,
         )
         try:

@@ -16,11 +16,13 @@ from twisted.logger import Logger
 
 from smsd.domain.credentials import Credentials, well_formed_org_id
 from smsd.domain.errors import Invalid, Locked, Unauthorised
+from smsd.domain.keys import Key, Scope
 from smsd.domain.pepper import Pepper, same
 from smsd.gateway.acquaintance import Acquaintance
 from smsd.gateway.allowances import Allowances
 from smsd.gateway.claims import OPEN, ClaimPolicy
 from smsd.gateway.hashing import Hashing
+from smsd.gateway.keyring import Keyring
 from smsd.gateway.limits import Limit
 from smsd.gateway.neighbourhood import neighbourhood
 from smsd.gateway.turns import Turns
@@ -33,9 +35,10 @@ WAITING = 100
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody who has proven to belong to the org."""
+    """Somebody who has proven to belong to the org; by a ``key``, where not by its secret."""
 
     org_id: str
+    key: Key | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,8 @@ class Doorman:
         self._claims = claims
         learn = (allowances or Allowances()).learn
         self._acquaintance = Acquaintance(database, reactor, learn)
-        self.lanes = self._acquaintance.lanes
+        self.keyring = Keyring(database, reactor, learn)
+        self.lanes = (*self._acquaintance.lanes, *self.keyring.lanes)
         #: Orgs that were claimed, secrets that were wrong, locks that these brought about.
         self.claims = self.wrong_secrets = self.locks = 0
         self._attempts: Turns[Caller] = Turns(WAITING, "attempts for this OrgId")
@@ -117,6 +121,11 @@ class Doorman:
             )
         except DataRefused:  # the org was deleted since we looked
             raise Unauthorised() from None
+
+    async def open(self, org_id: str | None, key: str, scopes: tuple[Scope, ...] | None) -> Caller:
+        """Whoever shows this API key; raises what `Keyring.open` does."""
+        found = await self.keyring.open(org_id, key, scopes)
+        return Caller(found.org_id, found)
 
     async def claim(
         self,
@@ -163,6 +172,7 @@ class Doorman:
         self._failures.prune()
         self._claimed.prune()
         self._acquaintance.prune()
+        self.keyring.prune()
 
     async def _create(
         self, newcomer: Newcomer, first: Callable[[Transaction], Awaitable[object]] | None

@@ -22,6 +22,7 @@ from smsd.domain.errors import Unauthorised
 from smsd.domain.numbers import address_key, clean, digits
 from smsd.domain.query import MessageQuery
 from smsd.domain.records import Draft, Ticket, Wish, new_ref
+from smsd.gateway.budgets import Budgets
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller
 from smsd.gateway.inbox import ROW, numbered
@@ -98,6 +99,7 @@ class Outbox:
         self._spawn = spawn
         self._patience = patience
         self._quotas = quotas
+        self._budgets = Budgets(database)
         self._prospects = Prospects(roster, dispatch, quotas)
         self._sent = 0.0
         self._lane: Batch[_Call, Answer] = Batch(
@@ -112,9 +114,13 @@ class Outbox:
     ) -> Accepted:
         """Store the drafts as tickets and push those whose turn it is (contract section 2).
 
-        All of them, or none: raises what `Quotas.sending` does. ``lone``: they are not a list.
-        ``ahead``: the answer also tells who takes each, or what it waits for.
+        All of them, or none: raises what `Quotas.sending` and, where the caller has a key,
+        `Budgets.sending` do. ``lone``: they are not a list. ``ahead``: the answer also tells who
+        takes each, or what it waits for.
         """
+        if caller.key is not None:
+            async with self._budgets.sending(caller.key, drafts, lone=lone):
+                return await self.accept(Caller(caller.org_id), drafts, lone=lone, ahead=ahead)
         allowed = self._quotas.of(caller.org_id)
         if allowed is None:
             return await self._accept(caller.org_id, drafts, ahead)
@@ -123,6 +129,8 @@ class Outbox:
 
     def forecast(self, caller: Caller, drafts: Sequence[Draft], *, lone: bool = False) -> Forecast:
         """What would become of the drafts now; raises `Invalid` as `accept` does."""
+        if caller.key is not None:
+            self._budgets.direct(caller.key, drafts, lone=lone)
         return self._prospects.of(caller, drafts, lone=lone)
 
     async def _accept(self, org_id: str, drafts: Sequence[Draft], ahead: bool) -> Accepted:

@@ -54,6 +54,8 @@ class Roster:
         self._clock = clock
         self._orgs: dict[str, _OrgPhones] = {}
         self._takeovers: dict[tuple[str, str], deque[float]] = {}
+        #: Those that an API key let in.
+        self.keyed: set[Visit] = set()
         #: How many have come so far.
         self.arrivals = 0
 
@@ -76,6 +78,8 @@ class Roster:
         visit.order, visit.on_line = self.arrivals, True
         entries = [*visit.keys, *filter(None, [visit.device_key])]
         self._orgs.setdefault(visit.org_id, _OrgPhones()).add(visit, entries)
+        if visit.held_key is not None:
+            self.keyed.add(visit)
         return older
 
     def leave(self, visit: Visit) -> set[Visit]:
@@ -83,6 +87,7 @@ class Roster:
         if not visit.on_line:
             return set()
         visit.on_line = False
+        self.keyed.discard(visit)
         org = self._orgs[visit.org_id]
         heirs = org.remove(visit, [*visit.keys, *filter(None, [visit.device_key])])
         if not org.by_key:

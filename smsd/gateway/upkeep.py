@@ -15,6 +15,7 @@ from smsd.gateway.allowances import Allowances
 from smsd.gateway.attendance import Attendance
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Doorman
+from smsd.gateway.keys import Keys
 from smsd.gateway.quotas import Quotas
 from smsd.gateway.resumption import UNDELIVERABLE
 from smsd.gateway.roster import Roster
@@ -36,6 +37,7 @@ class Upkeep:
     roster: Roster
     dispatch: Dispatch
     attendance: Attendance
+    keys: Keys
     spawn: Spawn
     node_id: str
     confirm_timeout: float
@@ -55,6 +57,7 @@ class Upkeep:
     def start(self) -> None:
         """Begin; the node must be known to the others before its first phone comes."""
         self._every(1, "tick", self._tick)
+        self._every(1, "keys that have ended", self.keys.dismiss_ended)
         self._every(5, "heartbeat", self.beat)
         self._every(5, "poll", self.dispatch.poll)
         self._every(5, "late tickets", self._end_late)

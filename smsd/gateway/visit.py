@@ -80,6 +80,8 @@ class Visit:
     limits: Limits
     clock: Callable[[], float]
     time_of_day: Callable[[], float] | None = None
+    #: The org and the id of the API key that let the phone in, where one did.
+    held_key: tuple[str, str] | None = None
     #: Counts for all phones of the node.
     tally: PushTally = field(default_factory=PushTally)
     order: int = 0

@@ -9,6 +9,8 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from msgspec import UNSET
+
 from smsd.domain.credentials import Credentials
 from smsd.domain.errors import Problem, UnknownTicket
 from smsd.gateway.attendance import Attendance
@@ -116,15 +118,21 @@ class Desk:
             self._gateway.attendance.end(self._visit, why)
 
     async def _recognise(self, auth: Auth) -> None:
-        credentials = Credentials(auth.org_id, auth.secret_key)
         try:
-            who = await self._gateway.doorman.recognise(
-                credentials, self._address, claim=True, claim_token=auth.claim_token
-            )
+            who = await self._named(auth)
         except Problem as problem:
             self.session.refused(problem)
         else:
             await self._enter(who, Identity(auth.device_id, auth.keeps_ledger))
+
+    async def _named(self, auth: Auth) -> Caller | Newcomer:
+        doorman = self._gateway.doorman
+        if auth.key is not UNSET:
+            return await doorman.open(auth.org_id, auth.key, ("phone",))
+        credentials = Credentials(auth.org_id, auth.secret_key or "")
+        return await doorman.recognise(
+            credentials, self._address, claim=True, claim_token=auth.claim_token
+        )
 
     async def _enter(self, who: Caller | Newcomer, identity: Identity) -> None:
         try:

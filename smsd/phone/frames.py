@@ -1,6 +1,7 @@
 """The frames of the phone protocol (contract section 4), one class each.
 
-->  {"type":"auth","org_id":"ORG","secret_key":"SECRET"}           also device_id, ledger
+->  {"type":"auth","org_id":"ORG","secret_key":"SECRET"}           also device_id, ledger;
+                                                    key in place of secret_key
 <-  {"type":"connected","org_id":"ORG"}
 ->  {"type":"sims","sims":[{"slot":0,"number":"+1555...","label":"SIM1","carrier":"AT&T"}]}
 <-  {"type":"sims_ack","count":1}
@@ -46,10 +47,18 @@ class Auth(Struct, frozen=True, tag="auth"):
     """Who the phone is, where the URL did not say it. The first frame, or none."""
 
     org_id: str
-    secret_key: str
+    secret_key: str | UnsetType = UNSET
     device_id: DeviceId | None = None
     ledger: bool | int | str | None = None
     claim_token: str | None = None
+    #: An API key with the scope ``phone``, in place of the secret.
+    key: str | UnsetType = UNSET
+
+    def __post_init__(self) -> None:
+        if self.secret_key is UNSET and self.key is UNSET:
+            raise ValueError("secret_key is missing, or key in its place")
+        if self.secret_key is not UNSET and self.key is not UNSET:
+            raise ValueError("secret_key and key are given: send one of them")
 
     @property
     def keeps_ledger(self) -> bool:
@@ -223,4 +232,4 @@ def _decode_slowly(raw: bytes) -> PhoneFrame:
 
 
 def _told(fault: Fault) -> str:
-    return f"{'.'.join(map(str, fault.loc))} {fault.msg}"
+    return f"{'.'.join(map(str, fault.loc))} {fault.msg}".lstrip()

@@ -31,6 +31,7 @@ from smsd.rest import assets, websocket
 from smsd.rest.cors import Cors
 from smsd.rest.forget import forget_address
 from smsd.rest.health import health, ready
+from smsd.rest.keys import delete_key, list_keys, make_key, show_key
 from smsd.rest.messages import read_messages
 from smsd.rest.openapi import described
 from smsd.rest.pages import Page
@@ -53,6 +54,10 @@ ROUTES: tuple[Route, ...] = (
     send,
     list_sims,
     rotate_secret,
+    make_key,
+    list_keys,
+    show_key,
+    delete_key,
     health,
     ready,
 )

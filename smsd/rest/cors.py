@@ -13,8 +13,8 @@ from smsd.rest.request import Request
 ANY = "*"
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, DELETE",
-    "Access-Control-Allow-Headers": "Content-Type, X-Secret-Key, X-Org-Id, X-Claim-Token, "
-    "X-Request-Id",
+    "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Secret-Key, X-Org-Id, "
+    "X-Claim-Token, X-Request-Id",
     "Access-Control-Max-Age": "600",
 }
 _EXPOSED = "Retry-After, X-Request-Id"

@@ -8,7 +8,7 @@ from msgspec import Meta, Struct
 
 from smsd.domain.records import ADDRESS_LENGTH
 from smsd.rest.identity import Identity
-from smsd.rest.route import route
+from smsd.rest.route import SECRET_ONLY, route
 
 if TYPE_CHECKING:
     from smsd.gateway.doorman import Caller
@@ -41,6 +41,7 @@ class Forgotten(Struct, frozen=True, kw_only=True):
     "DELETE",
     "/messages/<org_id>",
     identity=Identity.MEMBER,
+    scopes=SECRET_ONLY,
     query=ForgetQuery,
     answer=Forgotten,
     example={"ok": True, "org_id": "myorg", "deleted": 2},

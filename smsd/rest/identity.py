@@ -12,9 +12,12 @@ from enum import Enum
 from twisted.logger import Logger
 
 from smsd.domain.credentials import Credentials, agreed
+from smsd.domain.errors import Contradiction
+from smsd.domain.keys import looks_like_key
 from smsd.rest.body import Identified, Letter
 from smsd.rest.request import Request
 
+AUTHORIZATION = b"authorization"
 ORG_HEADER, SECRET_HEADER, CLAIM_HEADER = b"x-org-id", b"x-secret-key", b"x-claim-token"
 
 
@@ -42,6 +45,27 @@ def claim_token(
 ) -> str | None:
     """The enrolment token that a claim may need (setting ``claims``)."""
     return _agreed("the claim token", "claim_token", CLAIM_HEADER, request, said, letter)
+
+
+def bearer(request: Request) -> str | None:
+    """The API key in ``Authorization``. Whatever else may stand there, a proxy's token for one, is
+    not ours to judge. Raises `Contradiction` for two."""
+    if AUTHORIZATION not in request.head.headers:
+        return None
+    return agreed("the API key", map(_borne, request.said(AUTHORIZATION)))
+
+
+def keyed(given: Credentials) -> str | None:
+    """The OrgId beside an API key; raises `Contradiction` where there is a secret as well."""
+    if given.secret is not None:
+        raise Contradiction("The request carries an API key and a SecretKey: send one of them.")
+    return given.org_id
+
+
+def _borne(said: str) -> str | None:
+    scheme, _, token = said.partition(" ")
+    token = token.strip()
+    return token if scheme.lower() == "bearer" and looks_like_key(token) else None
 
 
 class PathSecrets:

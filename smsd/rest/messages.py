@@ -68,6 +68,7 @@ _ANSWERED = {
     "/messages/<org_id>",
     "/messages/<org_id>/<secret_key>",
     identity=Identity.MEMBER,
+    scopes=("read",),
     query=MessageQuery,
     answer=Messages,
     example=_ANSWERED,

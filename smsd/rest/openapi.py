@@ -16,12 +16,13 @@ import msgspec
 
 from smsd import __version__
 from smsd.domain.credentials import ORG_ID, SECRET_LENGTH
+from smsd.domain.keys import MARK
 from smsd.rest.identity import Identity
 from smsd.rest.openapi_headers import COMPONENTS, with_headers
 from smsd.rest.pages import Page
 from smsd.rest.problems import PROBLEM_JSON, ProblemDetails
 from smsd.rest.reply import JSON
-from smsd.rest.route import Route, route
+from smsd.rest.route import SECRET_ONLY, Route, route
 from smsd.rest.services import Services
 
 Json = dict[str, Any]
@@ -42,6 +43,7 @@ _IN_BODY: Json = {
     }
 }
 _PLACES: Json = {
+    "id": {"description": "The id that it was given.", "schema": {"type": "string"}},
     "org_id": {"description": "The OrgId.", "schema": _ORG},
     "secret_key": {
         "description": "The SecretKey. Percent-encoded, so that even / may be part of it; but "
@@ -95,7 +97,14 @@ def document(routes: Sequence[Route], pages: Iterable[Page] = ()) -> Json:
             "headers": COMPONENTS,
             "schemas": schemas.components,
             "securitySchemes": {
-                "SecretKey": {"type": "apiKey", "in": "header", "name": "X-Secret-Key"}
+                "SecretKey": {"type": "apiKey", "in": "header", "name": "X-Secret-Key"},
+                "ApiKey": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "bearerFormat": f"{MARK}…",
+                    "description": "An API key (POST /keys/{org_id}); each call names the scopes "
+                    "that it needs.",
+                },
             },
         },
     }
@@ -162,8 +171,14 @@ def _operation(each: Route, path: str, schemas: _Schemas) -> Json:
     if each.body:
         operation["requestBody"] = _request_body(each.body, schemas)
     if each.identity is not Identity.NONE and not by_path:
-        operation["security"] = [{"SecretKey": []}, *([{}] if each.body else [])]
+        operation["security"] = _security(each)
     return operation
+
+
+def _security(each: Route) -> list[Json]:
+    """What opens it: either of these. In a body there may be a secret too."""
+    key = [] if each.scopes is SECRET_ONLY else [{"ApiKey": list(each.scopes)}]
+    return [{"SecretKey": []}, *key, *([{}] if each.body else [])]
 
 
 def _request_body(body: Any, schemas: _Schemas) -> Json:
@@ -184,9 +199,7 @@ def _responses(each: Route, schemas: _Schemas) -> Json:
 def _statuses(each: Route) -> list[int]:
     statuses = [503]
     if each.identity is not Identity.NONE:
-        statuses += [400, 401, 429]
-    if each.identity is Identity.KEEPER:
-        statuses += [403]
+        statuses += [400, 401, 403, 429]
     if each.body:
         statuses += [413, 415, 422]
     if each.query:
@@ -209,6 +222,7 @@ _PHONE: Json = {
     "device_id": {"type": "string", "minLength": 1, "maxLength": 64},
     "ledger": {"type": "string", "enum": ["1", "true"]},
     "claim_token": {"type": "string"},
+    "key": {"type": "string"},
 }
 
 
@@ -216,13 +230,13 @@ def _websocket() -> Json:
     return {
         "operationId": "connect_phone",
         "summary": "Connect a phone (WebSocket, RFC 6455)",
-        "description": "With OrgId and SecretKey in the query or the headers, or with neither "
-        "and then an `auth` frame.",
+        "description": "With OrgId and SecretKey (or an API key) in the query or the headers, or "
+        "with neither and then an `auth` frame.",
         "parameters": [
             {"name": name, "in": "query", "schema": schema}
             for name, schema in {**_PHONE, "org_id": _ORG, "secret_key": _SECRET}.items()
         ],
-        "security": [{"SecretKey": []}, {}],
+        "security": [{"SecretKey": []}, {"ApiKey": ["phone"]}, {}],
         "responses": with_headers(
             {
                 "101": {"description": "The connection is a WebSocket now."},

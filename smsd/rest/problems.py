@@ -14,7 +14,15 @@ from msgspec import Struct
 from twisted.logger import Logger
 from werkzeug import exceptions as routing
 
-from smsd.domain.errors import Fault, MethodNotAllowed, NotFound, Problem, Unauthorised
+from smsd.domain.errors import (
+    Fault,
+    MethodNotAllowed,
+    MissingScope,
+    NotFound,
+    Problem,
+    Unauthorised,
+    WrongKey,
+)
 from smsd.domain.way import way
 from smsd.rest.reply import Reply
 
@@ -90,9 +98,20 @@ def _reply(details: ProblemDetails, headers: dict[str, str]) -> Reply:
     return Reply(msgspec.json.encode(details), details.status, PROBLEM_JSON, headers)
 
 
+def _challenge(problem: Problem) -> str | None:
+    """What would open instead; to whoever showed a key as RFC 6750 (section 3) has it."""
+    match problem:
+        case WrongKey():
+            return 'Bearer realm="smsd", error="invalid_token"'
+        case MissingScope():
+            wanted = f', scope="{" ".join(problem.scopes)}"' if problem.scopes else ""
+            return f'Bearer realm="smsd", error="insufficient_scope"{wanted}'
+    return 'X-Secret-Key realm="smsd"' if problem.status == Unauthorised.status else None
+
+
 def _headers(problem: Problem) -> Iterator[tuple[str, str]]:
-    if problem.status == Unauthorised.status:
-        yield "WWW-Authenticate", 'X-Secret-Key realm="smsd"'
+    if challenge := _challenge(problem):
+        yield "WWW-Authenticate", challenge
     wait = problem.retry_after
     if wait is None and problem.status in _PASSING:
         wait = _PATIENCE

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct
 from smsd.domain.credentials import LONGEST_GRACE, SECRET_LENGTH, SECRET_RULE
 from smsd.rest.body import Body, Identified
 from smsd.rest.identity import Identity
-from smsd.rest.route import route
+from smsd.rest.route import SECRET_ONLY, route
 
 if TYPE_CHECKING:
     from smsd.gateway.rotation import Keeper
@@ -54,6 +54,7 @@ class InForce(Struct, frozen=True, kw_only=True):
     "POST",
     "/orgs/<org_id>/secret",
     identity=Identity.KEEPER,
+    scopes=SECRET_ONLY,
     body=Body(Rotated, example={"new_secret_key": "another-secret-456", "grace": 3600}),
     answer=InForce,
     example={

@@ -1,24 +1,28 @@
 """A route says who may call it, what it takes and what it answers, in one decorator.
 
-    @route("POST", "/send/<org_id>", identity=Identity.MEMBER, body=SendBody, answer=SendAnswer)
+    @route("POST", "/send/<org_id>", identity=Identity.MEMBER, scopes=("send",), body=SendBody,
+           answer=SendAnswer)
     async def send(services, caller, body): ...
 
 What a route says is all there is: requests are checked by it, and the OpenAPI document is made
-of it. The function behind it gets the services, the proven caller (unless anybody may call) and
-the checked body or query (where it takes one), and returns what is to be answered.
+of it. The function behind it gets the services, the proven caller (unless anybody may call), the
+checked body or query (where it takes one) and what else its path names, and returns what is to be
+answered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec import Struct
 
+from smsd.domain.keys import Scope
 from smsd.rest.body import Body, Identified, Letter
-from smsd.rest.identity import Identity, claim_token, credentials
+from smsd.rest.identity import Identity, bearer, claim_token, credentials, keyed
 from smsd.rest.parameters import Parameters
 from smsd.rest.reply import JSON, Reply
 from smsd.rest.request import Request
@@ -29,6 +33,12 @@ if TYPE_CHECKING:
     from smsd.rest.services import Services
 
 Serve = Callable[..., Awaitable[Struct | bytes]]
+
+#: Of a route that no API key opens: only whoever has the SecretKey may call it.
+SECRET_ONLY = None
+
+#: What a path may name of whoever asks; all else in it is for the route itself.
+_IDENTITY = ("org_id", "secret_key")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -42,6 +52,8 @@ class Route:
     serve: Serve
     identity: Identity
     answer: Any
+    #: What an API key must be good for to open it; `SECRET_ONLY` where none does.
+    scopes: tuple[Scope, ...] | None = SECRET_ONLY
     body: Body[Any] | None = None
     query: Parameters[Any] | None = None
     example: Any = None
@@ -56,6 +68,7 @@ class Route:
             asked.append(letter.checked())
         if self.query:
             asked.append(self.query.read(request.query))
+        asked += [part for name, part in path.items() if name not in _IDENTITY]
         answer = await self.serve(services, *asked)
         return Reply(answer if isinstance(answer, bytes) else _encode(answer), content_type=JSON)
 
@@ -66,6 +79,9 @@ class Route:
         path: Mapping[str, str],
         letter: Letter[Identified] | None,
     ) -> Caller | Newcomer | Keeper:
+        if key := bearer(request):
+            org_id = keyed(credentials(request, path, letter))
+            return await services.doorman.open(org_id, key, self.scopes)
         if self.identity is Identity.KEEPER:
             return await services.rotation.keeper(
                 credentials(request, path, letter), request.address
@@ -87,15 +103,23 @@ def route(
     *paths: str,
     identity: Identity,
     answer: Any,
+    scopes: tuple[Scope, ...] | EllipsisType | None = ...,
     body: Body[Any] | None = None,
     query: type[Struct] | None = None,
     example: Any = None,
 ) -> Callable[[Serve], Route]:
     """Make a `Route` of the function below. Its docstring goes into the OpenAPI document: the
-    first line as summary, the rest as description."""
+    first line as summary, the rest as description.
+
+    Whoever needs an identity must also say which ``scopes`` an API key needs for it, or
+    `SECRET_ONLY`; raises TypeError where that was forgotten.
+    """
+    if scopes is ... and identity is not Identity.NONE:
+        raise TypeError(f"{method} {paths[0]} must say which scopes an API key needs for it")
+    needed = SECRET_ONLY if isinstance(scopes, EllipsisType) else scopes
 
     def routed(serve: Serve) -> Route:
         asked = Parameters(query) if query else None
-        return Route(method, paths, serve, identity, answer, body, asked, example)
+        return Route(method, paths, serve, identity, answer, needed, body, asked, example)
 
     return routed

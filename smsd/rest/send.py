@@ -122,6 +122,7 @@ _EITHER = {
     "POST",
     "/send/<org_id>",
     identity=Identity.MEMBER,
+    scopes=("send",),
     body=Body(Outgoing, example=_SENT, rule=_EITHER),
     answer=SendAnswer,
     example={

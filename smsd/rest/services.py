@@ -8,6 +8,7 @@ from typing import Protocol
 
 from smsd.gateway.doorman import Caller, Doorman, Newcomer
 from smsd.gateway.inbox import Inbox
+from smsd.gateway.keys import Keys
 from smsd.gateway.outbox import Outbox
 from smsd.gateway.rotation import Rotation
 from smsd.rest.identity import PathSecrets
@@ -38,6 +39,7 @@ class Services:
     inbox: Inbox
     outbox: Outbox
     rotation: Rotation
+    keys: Keys
     sims: Callable[[Caller], Awaitable[bytes]]
     readiness: Callable[[], Awaitable[Mapping[str, str]]]
     upgrade: Upgrade

@@ -31,6 +31,7 @@ _SIM = {"slot": 0, "number": "+15550001111", "label": "SIM1", "carrier": "AT&T"}
     "/sims/<org_id>",
     "/sims/<org_id>/<secret_key>",
     identity=Identity.MEMBER,
+    scopes=("read",),
     answer=Sims,
     example={
         "online_devices": 1,

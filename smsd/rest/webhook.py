@@ -60,6 +60,7 @@ _NAMED = {"required": ["org_id"], "properties": {"org_id": {"type": "string"}}}
     "POST",
     "/webhook",
     identity=Identity.CLAIMS,
+    scopes=("phone",),
     body=Body(Delivery, lenient=True, example=_SENT, rule=_NAMED),
     answer=Stored,
     example={"ok": True, "org_id": "myorg", "stored": 1},

@@ -16,8 +16,9 @@ from msgspec import Meta, Struct
 
 from smsd.domain.credentials import agreed
 from smsd.domain.errors import BadRequest, Forbidden, Unauthorised, UpgradeRequired
+from smsd.domain.keys import looks_like_key
 from smsd.rest.cors import Cors
-from smsd.rest.identity import claim_token, credentials
+from smsd.rest.identity import bearer, claim_token, credentials, keyed
 from smsd.rest.parameters import Parameters, pairs
 from smsd.rest.request import Request
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 PATH = "/websocket"
 
 _VERSION = "13"
-_IDENTITY = ("org_id", "secret_key", "claim_token")
+_IDENTITY = ("org_id", "secret_key", "claim_token", "key")
 _ASK = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": _VERSION}
 
 
@@ -90,12 +91,21 @@ async def _admitted(
 ) -> Caller | Newcomer | None:
     """Who the phone proved to be; None where it says neither org nor secret."""
     given = credentials(request, said)
+    if key := _key(request, said):
+        return await services.doorman.open(keyed(given), key, ("phone",))
     if given.org_id is None and given.secret is None:
         return None
     if given.org_id is None or given.secret is None:
         raise Unauthorised
     token = claim_token(request, said)
     return await services.doorman.recognise(given, request.address, claim=True, claim_token=token)
+
+
+def _key(request: Request, said: Mapping[str, str]) -> str | None:
+    """The phone's API key; what no key looks like is nobody's."""
+    named = said.get("key")
+    in_url = named if named is not None and looks_like_key(named) else None
+    return agreed("the API key", (bearer(request), in_url))
 
 
 def check_handshake(request: Request) -> None:

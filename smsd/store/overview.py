@@ -46,6 +46,7 @@ class OrgDetails(Struct, frozen=True):
     old_secret_until: datetime | None
     failures: int
     known_sims: int
+    api_keys: int
     messages: int
     queued_since: datetime | None
     sending_since: datetime | None

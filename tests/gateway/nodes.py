@@ -25,6 +25,7 @@ from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller, Doorman, Newcomer
 from smsd.gateway.hashing import Hashing
 from smsd.gateway.inbox import Inbox
+from smsd.gateway.keys import Keys
 from smsd.gateway.outbox import Accepted, Outbox
 from smsd.gateway.patience import Patience
 from smsd.gateway.quotas import Quotas
@@ -284,6 +285,7 @@ class Node:
             new_id=lambda: str(uuid.uuid4()),
             limits=limits,
         )
+        self.keys = Keys(watched, self.doorman, self.roster, self.attendance)
         self.inbox = Inbox(watched, self.doorman, self.patience, self.quotas)
         self.outbox = Outbox(
             watched, self.roster, self.dispatch, self.spawn, self.patience, self.quotas
@@ -296,6 +298,7 @@ class Node:
             roster=self.roster,
             dispatch=self.dispatch,
             attendance=self.attendance,
+            keys=self.keys,
             spawn=self.spawn,
             node_id=name,
             confirm_timeout=600,

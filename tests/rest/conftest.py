@@ -24,10 +24,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from smsd.domain.credentials import Credentials
-from smsd.domain.errors import Invalid, Unauthorised
+from smsd.domain.errors import Invalid, Unauthorised, UnknownKey, WrongKey
+from smsd.domain.keys import Key, Scope
 from smsd.domain.query import MessageQuery
 from smsd.domain.records import Draft, Inbound
 from smsd.gateway.doorman import Caller, Newcomer
+from smsd.gateway.keys import MadeKey
 from smsd.gateway.outbox import Accepted, AcceptedTicket
 from smsd.gateway.outlook import Forecast, Outlook, PhoneAndSim
 from smsd.gateway.rotation import Keeper
@@ -35,6 +37,7 @@ from smsd.rest.api import Api
 from smsd.rest.services import Services
 from smsd.rest.sims import Sims
 from smsd.rest.site import Site
+from smsd.store.keys import KeySeen, NewKey
 
 ORG, SECRET = "myorg", "my-secret-key-123"
 OTHER_ORG, OTHER_SECRET = "other", "other-secret-key-9"
@@ -54,6 +57,10 @@ class Notes:
     read: list[tuple[Caller, MessageQuery]] = field(default_factory=list)
     forgotten: list[tuple[Caller, str]] = field(default_factory=list)
     rotated: list[tuple[Keeper, str, int]] = field(default_factory=list)
+    keys: dict[str, Key] = field(default_factory=dict)
+    opened: list[tuple[str | None, str, Any]] = field(default_factory=list)
+    made: list[tuple[Keeper, NewKey]] = field(default_factory=list)
+    deleted: list[tuple[Caller, str]] = field(default_factory=list)
     upgraded: list[tuple[Any, Any, str | None, bool]] = field(default_factory=list)
     lacking: list[str] = field(default_factory=list)
     before: Callable[[], Any] | None = None
@@ -83,6 +90,31 @@ class Notes:
         if self.secrets.get(credentials.org_id) != credentials.secret:
             raise Unauthorised
         return Caller(credentials.org_id)
+
+    async def open(self, org_id: str | None, key: str, scopes: tuple[Scope, ...] | None) -> Caller:
+        self.opened.append((org_id, key, scopes))
+        await self._pass()
+        found = self.keys.get(key)
+        if found is None or found.org_id != org_id:
+            raise WrongKey
+        found.require(scopes)
+        return Caller(found.org_id, found)
+
+    async def make(self, keeper: Keeper, new: NewKey) -> MadeKey:
+        self.made.append((keeper, new))
+        return MadeKey("smsd_" + "k" * 43, seen())
+
+    async def all(self, caller: Caller) -> list[KeySeen]:
+        return [seen()] if caller.org_id == ORG else []
+
+    async def one(self, caller: Caller, key_id: str) -> KeySeen:
+        if key_id == "unknown":
+            raise UnknownKey
+        return seen()
+
+    async def delete(self, caller: Caller, key_id: str) -> None:
+        await self.one(caller, key_id)
+        self.deleted.append((caller, key_id))
 
     async def keeper(self, credentials: Credentials, address: str) -> Keeper:
         caller = await self.recognise(credentials, address)
@@ -137,10 +169,26 @@ class Notes:
             inbox=gateway,
             outbox=gateway,
             rotation=gateway,
+            keys=gateway,
             sims=self.sims,
             readiness=self.readiness,
             upgrade=lambda *who, **options: self.upgrade(*who, **options),
         )
+
+
+def seen() -> KeySeen:
+    """A key as its org sees it."""
+    return KeySeen(
+        id="3f9a0c51e7d2",
+        name="one",
+        scopes=["send"],
+        to_prefixes=["+1555"],
+        segments_a_day=5,
+        segments_today=2,
+        created_at=datetime(2026, 1, 31, 12, tzinfo=UTC),
+        expires_at=None,
+        last_used_at=None,
+    )
 
 
 @implementer(ITCPTransport)

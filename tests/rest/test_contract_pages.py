@@ -28,7 +28,14 @@ PROBLEMS = {
 }
 #: What can be asked for, as the pages write it; of several forms the one without a secret.
 SPOKEN = [
-    (route.method, re.sub(r"<org_id>", "{OrgId}", route.paths[0]).removesuffix("/<secret_key>"))
+    (
+        route.method,
+        re.sub(
+            r"<(\w+)>",
+            r"{\1}",
+            route.paths[0].replace("<org_id>", "{OrgId}").removesuffix("/<secret_key>"),
+        ),
+    )
     for route in ROUTES
 ] + [("GET", "/websocket")]
 
@@ -59,7 +66,7 @@ def test_llms_txt_names_every_problem(slug: str) -> None:
 @pytest.mark.parametrize(("method", "path"), SPOKEN)
 def test_llms_txt_and_the_docs_have_every_route(method: str, path: str) -> None:
     assert re.search(rf"^##.*\b{method} {re.escape(path)}(?!\w)", LLMS, re.M)
-    assert re.search(rf"\b{method} {re.escape(path)}(?!\w)", DOCS["rest.md"] + DOCS["protocol.md"])
+    assert re.search(rf"\b{method} {re.escape(path)}(?!\w)", "".join(DOCS.values()))
 
 
 # ---- docs/ ----

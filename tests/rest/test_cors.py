@@ -34,7 +34,7 @@ def test_an_allowed_page_is_told_what_it_may_send(
     headers = ask(notes, clock, browser, origins, APP).headers
     assert headers["access-control-allow-origin"] == told
     assert headers["access-control-allow-methods"] == "GET, POST, DELETE"
-    assert {"Content-Type", "X-Secret-Key", "X-Org-Id", "X-Request-Id"} <= set(
+    assert {"Authorization", "Content-Type", "X-Secret-Key", "X-Org-Id", "X-Request-Id"} <= set(
         headers["access-control-allow-headers"].split(", ")
     )
     assert headers["vary"] == "Origin"

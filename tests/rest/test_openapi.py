@@ -80,7 +80,11 @@ def test_every_operation_has_a_name_of_its_own(served: Any) -> None:
 
 def test_who_may_call_is_told(served: Any) -> None:
     paths = served["paths"]
-    assert paths["/messages/{org_id}"]["get"]["security"] == [{"SecretKey": []}]
+    assert paths["/messages/{org_id}"]["get"]["security"] == [
+        {"SecretKey": []},
+        {"ApiKey": ["read"]},
+    ]
+    assert paths["/keys/{org_id}"]["get"]["security"] == [{"SecretKey": []}]
     assert "security" not in paths["/health"]["get"]
     assert {} in paths["/send/{org_id}"]["post"]["security"]
     assert "401" in paths["/sims/{org_id}/{secret_key}"]["get"]["responses"]

@@ -24,6 +24,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/webhook": {"messages": []},
     "/send/<org_id>": {"to": "+15553334444", "body": "hi"},
     "/orgs/<org_id>/secret": {"new_secret_key": "another-secret-456"},
+    "/keys/<org_id>": {"name": "one", "scopes": ["read"]},
 }
 GUARDED = [
     pytest.param(route.method, path, id=f"{route.method} {path}")
@@ -37,6 +38,7 @@ POSTS = [("/webhook", "/webhook"), ("/send/<org_id>", "/send/myorg")]
 def call(browser: Browser, method: str, path: str, org: str, secret: str | None) -> Answer:
     """Call a route as ``org`` with this secret, in the path where the path has a place for it."""
     filled = path.replace("<org_id>", org).replace("<secret_key>", secret or "none-at-all-x")
+    filled = filled.replace("<id>", "3f9a0c51e7d2")
     body = {"org_id": org, **BODIES[path]} if method == "POST" else None
     headers = {} if secret is None or "<secret_key>" in path else {"X_Secret_Key": secret}
     query = "?address=%2B1555" if method == "DELETE" else ""

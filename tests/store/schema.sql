@@ -33,6 +33,27 @@ CREATE FUNCTION public.shown_phone(session json) RETURNS json
     )
 $$;
 
+CREATE TABLE public.api_key_spending (
+    org_id text NOT NULL,
+    key_id text NOT NULL,
+    day date NOT NULL,
+    segments bigint NOT NULL
+)
+WITH (fillfactor='50');
+
+CREATE TABLE public.api_keys (
+    org_id text NOT NULL,
+    key_id text NOT NULL,
+    hash bytea NOT NULL,
+    name text NOT NULL,
+    scopes text[] NOT NULL,
+    to_prefixes text[] DEFAULT '{}'::text[] NOT NULL,
+    segments_a_day bigint,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    expires_at timestamp with time zone,
+    last_used_at timestamp with time zone
+);
+
 CREATE TABLE public.auth_failures (
     org_id text NOT NULL,
     address text NOT NULL,
@@ -176,6 +197,15 @@ CREATE TABLE public.sims (
     last_seen timestamp with time zone NOT NULL
 );
 
+ALTER TABLE ONLY public.api_key_spending
+    ADD CONSTRAINT api_key_spending_pkey PRIMARY KEY (org_id, key_id);
+
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_hash UNIQUE (org_id, hash);
+
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_pkey PRIMARY KEY (org_id, key_id);
+
 ALTER TABLE ONLY public.batches
     ADD CONSTRAINT batches_pkey PRIMARY KEY (batch_id);
 
@@ -235,6 +265,12 @@ CREATE INDEX org_limits_queue_ttl ON public.org_limits USING btree (org_id) WHER
 CREATE INDEX sessions_node ON public.sessions USING btree (node_id);
 
 CREATE INDEX sims_slot ON public.sims USING btree (org_id, slot);
+
+ALTER TABLE ONLY public.api_key_spending
+    ADD CONSTRAINT api_key_spending_org_id_key_id_fkey FOREIGN KEY (org_id, key_id) REFERENCES public.api_keys(org_id, key_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.api_keys
+    ADD CONSTRAINT api_keys_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(org_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.auth_failures
     ADD CONSTRAINT auth_failures_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(org_id) ON DELETE CASCADE;

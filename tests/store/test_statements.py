@@ -20,6 +20,7 @@ from smsd.store.trouble import DataRefused
 ORG = {"org_id": "acme"}
 ROW = {"org_id": "acme", "session_id": SESSION, "phone_id": "?"}
 BATCH = "00000000-0000-4000-8000-00000000000{}"
+KEY = {**ORG, "key_id": "k1"}
 SIM = {"sim_key": "1555", "slot": 0, "number": "+1555", "label": None, "carrier": None}
 
 #: Parameters under which each statement can be run, on an org with one ticket of each state.
@@ -157,6 +158,25 @@ TRIED = {
     "prune_events": {**ORG, "seconds": 60.0, "most": 5},
     "forget_events": {**ORG, "address_key": "1", "most": 5},
     "erase_events": {**ORG, "most": 5},
+    "recall_keys": {"rows": jsoned([{**ORG, "ord": 0, "hash": "00" * 32}])},
+    "use_key": KEY,
+    "make_key": {
+        **KEY,
+        "hash": "11" * 32,
+        "name": "one",
+        "scopes": ["send"],
+        "to_prefixes": [],
+        "segments_a_day": 5,
+        "expires_in": None,
+        "present": HMAC,
+        "most": 5,
+    },
+    "read_keys": KEY,
+    "spend_segments": {**KEY, "segments": 2, "segments_a_day": 5},
+    "give_segments_back": {**KEY, "segments": 1},
+    "read_budget": KEY,
+    "ended_keys": {"org_ids": ["acme"], "key_ids": ["none"]},
+    "delete_key": KEY,
     "schema_is_there": {},
     "schema_version": {},
     "server_major": {},
@@ -271,6 +291,10 @@ def outbound(status, columns="", values=""):
     return OUT.format(columns) + OUT_ROW.format(status, values)
 
 
+KEYS = """INSERT INTO api_keys (org_id, key_id, hash, name, scopes)
+          SELECT org_id, key_id, hash::bytea, '', '{{}}'
+          FROM (VALUES {}) AS k (org_id, key_id, hash)"""
+SPENT = "INSERT INTO api_key_spending VALUES ('acme', 'spent', '2026-01-31', 1)"
 LIFE = "messages_lifecycle"
 SENDING = ", attempts, session_id, handed_at"
 BROKEN = [
@@ -299,6 +323,14 @@ BROKEN = [
     (
         "sims_pkey",
         "INSERT INTO sims SELECT 'acme', '1', 0, '', '', '', now() FROM generate_series(1, 2)",
+    ),
+    ("api_keys_pkey", KEYS.format("('acme', 'k', 'one'), ('acme', 'k', 'two')")),
+    ("api_keys_hash", KEYS.format("('acme', 'k', 'one'), ('acme', 'l', 'one')")),
+    ("api_keys_org_id_fkey", KEYS.format("('nobody', 'k', 'one')")),
+    ("api_key_spending_pkey", f"{SPENT}; {SPENT}"),
+    (
+        "api_key_spending_org_id_key_id_fkey",
+        "INSERT INTO api_key_spending VALUES ('acme', 'none', '2026-01-31', 1)",
     ),
     ("batches_pkey", f"INSERT INTO batches VALUES ('{SESSION}'), ('{SESSION}')"),
     ("nodes_pkey", "INSERT INTO nodes VALUES ('n', now()), ('n', now())"),
@@ -355,6 +387,7 @@ async def with_rows(database):
     for at in (11, 12):
         await ask(database, IN.format("") + row.format(at))
     await append(database, ticket())
+    await ask(database, KEYS.format("('acme', 'spent', 'other')"))
 
 
 @pytest_twisted.ensureDeferred

@@ -30,6 +30,7 @@ SELECT
         WHERE f.org_id = o.org_id
             AND f.failed_at > clock_timestamp() - make_interval(secs => %(window)s)) AS failures,
     (SELECT count(*) FROM sims AS k WHERE k.org_id = o.org_id) AS known_sims,
+    (SELECT count(*) FROM api_keys AS k WHERE k.org_id = o.org_id) AS api_keys,
     (SELECT count(*) FROM (
         SELECT 1 FROM messages AS m WHERE m.org_id = o.org_id LIMIT 1000000) AS counted) AS messages,
     (SELECT min(m.created_at) FROM messages AS m
