@@ -93,12 +93,15 @@ async def _cleared(reactor: Any, work: Path) -> None:
 
 async def _copied(reactor: Any, upgrade: Upgrade, work: Path) -> None:
     owner = keeper(upgrade.home / CLUSTER)
-    clients = fitting(upgrade.new.major, upgrade.new.directory)
+    # A server's own pg_dump knows what is in its catalogue: that of an older release of a newer
+    # version took the pg_attver of 15.20 for an option of its columns.
+    reading = fitting(upgrade.major, upgrade.old)
+    writing = fitting(upgrade.new.major, upgrade.new.directory)
     old = PrivatePostgres(reactor, upgrade.home, binaries=upgrade.old, locked=True)
     new = PrivatePostgres(reactor, work, binaries=upgrade.new.directory, account=owner)
     try:
-        source = _server(reactor, clients, await old.start())
-        target = _server(reactor, clients, await new.start())
+        source = _server(reactor, reading, await old.start())
+        target = _server(reactor, writing, await new.start())
         await dumps.copy(source, target)
     finally:
         await new.stop()
