@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import count
+from threading import Event
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -51,17 +52,10 @@ def until(look: Callable[[], T | None], within: float = PATIENCE) -> T:
 
 def iter_pauses() -> Iterator[None]:
     """Breathing space between two looks; the condition, not the clock, ends the waiting."""
-    never = socket.socketpair()
-    try:
-        never[0].settimeout(0.03)
-        while True:
-            try:
-                never[0].recv(1)
-            except TimeoutError:
-                yield
-    finally:
-        for end in never:
-            end.close()
+    never = Event()
+    while True:
+        never.wait(0.03)
+        yield
 
 
 class _From(HTTPAdapter):
