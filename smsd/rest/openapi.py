@@ -9,47 +9,61 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Iterable, Sequence
-from http import HTTPStatus
 from typing import Any
 
 import msgspec
 
 from smsd import __version__
-from smsd.domain.credentials import ORG_ID, SECRET_LENGTH
 from smsd.domain.keys import MARK
 from smsd.rest.identity import Identity
 from smsd.rest.openapi_headers import COMPONENTS, with_headers
+from smsd.rest.openapi_unrouted import (
+    GATEWAY,
+    ORG,
+    PHONES,
+    PROGRAMS,
+    REF,
+    SECRET,
+    TAGS,
+    Json,
+    described_page,
+    problem,
+    websocket,
+)
 from smsd.rest.pages import Page
-from smsd.rest.problems import PROBLEM_JSON, ProblemDetails
+from smsd.rest.problems import ProblemDetails
 from smsd.rest.reply import JSON
 from smsd.rest.route import SECRET_ONLY, Route, route
 from smsd.rest.services import Services
 
-Json = dict[str, Any]
-
-_REF = "#/components/schemas/{name}"
 _ABOUT = (
     "Phones store received SMS and fetch those to be sent; agents read and send. An OrgId is "
     "claimed, together with its secret, by the first call of a phone. The SecretKey goes best "
-    "into the header X-Secret-Key."
+    "into the header `X-Secret-Key`."
 )
-_SECRET: Json = {"type": "string", "minLength": SECRET_LENGTH[0], "maxLength": SECRET_LENGTH[1]}
-_ORG: Json = {"type": "string", "pattern": ORG_ID}
 #: In a body both may be left out where a header or the path says them.
 _IN_BODY: Json = {
     "properties": {
-        "org_id": {"anyOf": [_ORG, {"type": "null"}]},
-        "secret_key": {"anyOf": [_SECRET, {"type": "null"}]},
+        "org_id": {"anyOf": [ORG, {"type": "null"}]},
+        "secret_key": {"anyOf": [SECRET, {"type": "null"}]},
     }
 }
 _PLACES: Json = {
     "id": {"description": "The id that it was given.", "schema": {"type": "string"}},
-    "org_id": {"description": "The OrgId.", "schema": _ORG},
+    "org_id": {"description": "The OrgId.", "schema": ORG},
     "secret_key": {
         "description": "The SecretKey. Percent-encoded, so that even / may be part of it; but "
         "proxies log paths, so the header is the better place.",
-        "schema": _SECRET,
+        "schema": SECRET,
     },
+}
+
+#: Who calls a route, which is the first thing that a reader wants to know.
+_READERS: dict[Identity, str] = {
+    Identity.MEMBER: PROGRAMS,
+    Identity.KEEPER: PROGRAMS,
+    Identity.CLAIMS: PHONES,
+    Identity.NONE: GATEWAY,
 }
 
 #: What pages are made of; no client asks for these by themselves.
@@ -78,10 +92,10 @@ def document(routes: Sequence[Route], pages: Iterable[Page] = ()) -> Json:
             paths.setdefault(_template(path), {})[each.method.lower()] = _operation(
                 each, path, schemas
             )
-    paths["/websocket"] = {"get": _websocket()}
+    paths["/websocket"] = {"get": websocket()}
     for page in pages:
         if not page.path.startswith(_ASSETS):
-            paths.setdefault(page.path, {"get": _page(page)})
+            paths.setdefault(page.path, {"get": described_page(page)})
     return {
         "openapi": "3.1.0",
         "info": {
@@ -92,6 +106,7 @@ def document(routes: Sequence[Route], pages: Iterable[Page] = ()) -> Json:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
+        "tags": TAGS,
         "paths": paths,
         "components": {
             "headers": COMPONENTS,
@@ -115,7 +130,7 @@ class _Schemas:
 
     def __init__(self, routes: Sequence[Route]) -> None:
         kinds = [ProblemDetails, *(kind for each in routes for kind in _kinds(each))]
-        schemas, components = msgspec.json.schema_components(kinds, ref_template=_REF)
+        schemas, components = msgspec.json.schema_components(kinds, ref_template=REF)
         self._by_kind = dict(zip(map(str, kinds), schemas, strict=True))
         self.components = dict(components)
         self._queries = {
@@ -161,6 +176,7 @@ def _operation(each: Route, path: str, schemas: _Schemas) -> Json:
     by_path = "secret_key" in path
     operation: Json = {
         "operationId": each.serve.__name__ + ("_with_secret_in_path" if by_path else ""),
+        "tags": [_READERS[each.identity]],
         "summary": summary.rstrip("."),
         "description": rest.strip(),
         "parameters": [_place(name) for name in _names(path)],
@@ -192,7 +208,7 @@ def _responses(each: Route, schemas: _Schemas) -> Json:
     if each.example is not None:
         content["example"] = each.example
     told = {"200": {"description": "Done.", "content": {JSON: content}}}
-    problems = {str(status): _problem(status) for status in _statuses(each)}
+    problems = {str(status): problem(status) for status in _statuses(each)}
     return with_headers(told | problems | _OTHERWISE)
 
 
@@ -207,51 +223,7 @@ def _statuses(each: Route) -> list[int]:
     return sorted(set(statuses))
 
 
-def _problem(status: int) -> Json:
-    return {
-        "description": HTTPStatus(status).phrase,
-        "content": {PROBLEM_JSON: {"schema": {"$ref": _REF.format(name="ProblemDetails")}}},
-    }
-
-
-_OTHERWISE: Json = {"default": {**_problem(400), "description": "Any other problem"}}
-
-
-#: What a phone may say in the URL beside who it is.
-_PHONE: Json = {
-    "device_id": {"type": "string", "minLength": 1, "maxLength": 64},
-    "ledger": {"type": "string", "enum": ["1", "true"]},
-    "claim_token": {"type": "string"},
-    "key": {"type": "string"},
-}
-
-
-def _websocket() -> Json:
-    return {
-        "operationId": "connect_phone",
-        "summary": "Connect a phone (WebSocket, RFC 6455)",
-        "description": "With OrgId and SecretKey (or an API key) in the query or the headers, or "
-        "with neither and then an `auth` frame.",
-        "parameters": [
-            {"name": name, "in": "query", "schema": schema}
-            for name, schema in {**_PHONE, "org_id": _ORG, "secret_key": _SECRET}.items()
-        ],
-        "security": [{"SecretKey": []}, {"ApiKey": ["phone"]}, {}],
-        "responses": with_headers(
-            {
-                "101": {"description": "The connection is a WebSocket now."},
-                **{str(status): _problem(status) for status in (400, 401, 403, 422, 426, 429, 503)},
-            }
-        ),
-    }
-
-
-def _page(page: Page) -> Json:
-    kind = page.content_type.partition(";")[0]
-    return {
-        "summary": f"Read {page.path}",
-        "responses": with_headers({"200": {"description": "The page.", "content": {kind: {}}}}),
-    }
+_OTHERWISE: Json = {"default": {**problem(400), "description": "Any other problem"}}
 
 
 def _place(name: str) -> Json:

@@ -33,13 +33,15 @@ _KEPT_A_DAY = "public, max-age=86400"
 
 @dataclass(frozen=True)
 class Page:
-    """One thing to serve. ``gzipped`` is the same body for those who accept gzip."""
+    """One thing to serve. ``gzipped`` is the same body for those who accept gzip; ``told`` says
+    what somebody does who asks for it."""
 
     path: str
     content_type: str
     body: bytes
     gzipped: bytes | None
     headers: Mapping[str, str]
+    told: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,7 @@ class _Source:
     path: str
     file: str
     content_type: str
+    told: str = ""
 
 
 _ASSETS = (
@@ -66,9 +69,11 @@ _ASSETS = (
     _Source("/favicon.ico", "favicon.svg", SVG),
 )
 _DOCUMENTS = (
-    _Source("/", "landing.html", HTML),
-    _Source("/docs", "docs.html", HTML),
-    _Source("/llms.txt", "llms.txt", TEXT),
+    _Source("/", "landing.html", HTML, "See what this is, and try it in three lines"),
+    _Source("/docs", "docs.html", HTML, "Try every call out in a browser"),
+    _Source(
+        "/llms.txt", "llms.txt", TEXT, "Read how to use it as plain text, made for language models"
+    ),
 )
 
 
@@ -111,7 +116,7 @@ def _compressed(body: bytes) -> bytes | None:
 
 def _page(source: _Source, body: bytes, gzipped: bytes | None, cache_control: str) -> Page:
     headers = MappingProxyType(_headers(body, cache_control))
-    return Page(source.path, source.content_type, body, gzipped, headers)
+    return Page(source.path, source.content_type, body, gzipped, headers, source.told)
 
 
 def _headers(body: bytes, cache_control: str) -> dict[str, str]:

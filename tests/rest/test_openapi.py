@@ -68,6 +68,20 @@ def test_every_route_is_described_for_people(served: Any) -> None:
             assert operation["responses"]
 
 
+def test_every_operation_is_shown_under_who_calls_it(served: Any) -> None:
+    shown = {
+        (path, method): operation["tags"]
+        for path, operations in served["paths"].items()
+        for method, operation in operations.items()
+    }
+    assert {tag for tags in shown.values() for tag in tags} == {
+        tag["name"] for tag in served["tags"]
+    }
+    assert shown["/webhook", "post"] == shown["/websocket", "get"] == ["Phones"]
+    assert shown["/send/{org_id}", "post"] == shown["/orgs/{org_id}/secret", "post"] == ["Programs"]
+    assert shown["/ready", "get"] == shown["/llms.txt", "get"] == ["The gateway"]
+
+
 def test_every_operation_has_a_name_of_its_own(served: Any) -> None:
     names = [
         operation["operationId"]
