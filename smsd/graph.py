@@ -11,6 +11,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from smsd.domain.settings import Settings
 from smsd.domain.tallies import Spread
 from smsd.gateway.allowances import Allowances
 from smsd.gateway.attendance import Attendance
+from smsd.gateway.bell import Bell
 from smsd.gateway.claims import ClaimPolicy
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller, Doorman
@@ -48,7 +50,7 @@ from smsd.rest.services import Services
 from smsd.rest.site import Site
 from smsd.sight.lookout import Lookout
 from smsd.sight.sources import Sources
-from smsd.store import keepsakes, phones
+from smsd.store import events, keepsakes, phones
 from smsd.store.census import Census
 from smsd.store.database import Database
 from smsd.store.keepsakes import NodeName
@@ -68,6 +70,7 @@ class Parts:
         self._spawn = Spawn()
         self._patience = Patience(reactor, random.random)
         self.hashing = Hashing(reactor, random.random)
+        self._bell = Bell(reactor, partial(events.bounds, database))
         self._allowances = Allowances(settings.allowance)
         quotas = Quotas(database, self._allowances, reactor.seconds)
         pepper = _pepper(settings, home)
@@ -87,7 +90,7 @@ class Parts:
             database, Rules(settings.resume_grace, settings.max_attempts), self._patience
         )
         self._dispatch = Dispatch(
-            database, self._roster, self._resumption, self._spawn, self._patience
+            database, self._roster, self._resumption, self._spawn, self._patience, self._bell
         )
         self._attendance = Attendance(
             database,
@@ -95,6 +98,7 @@ class Parts:
             self._dispatch,
             self._spawn,
             self._patience,
+            self._bell,
             node_id=self.node.node_id,
             clock=reactor.seconds,
             time_of_day=time.time,
@@ -102,11 +106,17 @@ class Parts:
             limits=Limits(settings.window, settings.unanswered),
         )
         self._keys = Keys(database, self._doorman, self._roster, self._attendance)
-        self._inbox = Inbox(database, self._doorman, self._patience, quotas)
+        self._inbox = Inbox(database, self._doorman, self._patience, quotas, self._bell)
         self._outbox = Outbox(
-            database, self._roster, self._dispatch, self._spawn, self._patience, quotas
+            database,
+            self._roster,
+            self._dispatch,
+            self._spawn,
+            self._patience,
+            quotas,
+            self._bell,
         )
-        self._results = Results(database, self._roster, self._dispatch, self._patience)
+        self._results = Results(database, self._roster, self._dispatch, self._patience, self._bell)
         self._upkeep = Upkeep(
             reactor=reactor,
             database=database,
@@ -122,6 +132,8 @@ class Parts:
             max_attempts=settings.max_attempts,
             allowances=self._allowances,
             quotas=quotas,
+            bell=self._bell,
+            keep_events=settings.keep_events,
             keep_messages=settings.keep_messages,
         )
         self._links = LinkFactory(
@@ -206,6 +218,7 @@ class Parts:
 
     async def end(self) -> None:
         """No new pushes; the last results; every phone is told; every row is written down."""
+        self._bell.close()
         self._dispatch.close()
         self._attendance.close()
         await self._last_results()

@@ -152,6 +152,10 @@ class Settings(Struct, frozen=True, kw_only=True):
             live=True,
         ),
     ] = 0
+    keep_events: Annotated[
+        Annotated[int, Meta(ge=1, le=3650)],
+        Told("How long events are kept, and for how long a reader may stay away", unit="days"),
+    ] = 7
     queue_ttl: ceilings.QueueTtl = 0
     max_orgs: ceilings.MaxOrgs = 0
     max_stored: ceilings.MaxStored = 0

@@ -9,6 +9,7 @@ from smsd.domain.errors import Problem, Replaced, ShuttingDown, Unauthorised
 from smsd.domain.records import Sim
 from smsd.domain.tallies import PushTally
 from smsd.gateway.arrivals import Arrivals
+from smsd.gateway.bell import Bell
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller
 from smsd.gateway.patience import Patience
@@ -37,6 +38,7 @@ class Attendance:
         dispatch: Dispatch,
         spawn: Spawn,
         patience: Patience,
+        bell: Bell,
         *,
         node_id: str,
         clock: Callable[[], float],
@@ -49,6 +51,7 @@ class Attendance:
         self._dispatch = dispatch
         self._spawn = spawn
         self._patience = patience
+        self._bell = bell
         self._node_id = node_id
         self._clock = clock
         self._time_of_day = time_of_day
@@ -180,13 +183,17 @@ class Attendance:
 
     async def _write_begun(self, rows: Sequence[SessionRow]) -> list[None]:
         await phones.begin(self._database, self._node_id, rows)
-        return [None] * len(rows)
+        return self._told(rows)
 
     async def _write_reported(self, rows: Sequence[SessionRow]) -> list[None]:
         latest = {row.session_id: row for row in rows}
         await phones.report(self._database, list(latest.values()))
-        return [None] * len(rows)
+        return self._told(rows)
 
     async def _write_ended(self, rows: Sequence[SessionRow]) -> list[None]:
         await phones.end(self._database, rows)
+        return self._told(rows)
+
+    def _told(self, rows: Sequence[SessionRow]) -> list[None]:
+        self._bell.ring(*{row.org_id for row in rows})
         return [None] * len(rows)

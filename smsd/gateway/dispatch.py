@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from smsd.domain.errors import Unavailable
 from smsd.domain.records import Ticket, Wish
+from smsd.gateway.bell import Bell
 from smsd.gateway.certainty import surely
 from smsd.gateway.holds import Holds
 from smsd.gateway.patience import Patience
@@ -45,8 +46,10 @@ class Dispatch:
         resumption: Resumption,
         spawn: Spawn,
         patience: Patience,
+        bell: Bell,
     ) -> None:
         self._database = database
+        self._bell = bell
         self._roster = roster
         self._resumption = resumption
         self._spawn = spawn
@@ -188,6 +191,7 @@ class Dispatch:
         """What goes a second time goes when it is due, and holds nobody up."""
         while self._resumption.is_due(visit) and not self._closing and (places := visit.places):
             strays = await self._resumption.push_again(visit, min(places, BITE))
+            self._bell.ring(visit.org_id)
             if strays:
                 await self._put_back([visit.pushed(ticket.id) for ticket in strays])
 
@@ -213,6 +217,7 @@ class Dispatch:
             places=places,
         )
         tickets, _ = await surely(claim, self._database, self._patience, visit)
+        self._bell.ring(visit.org_id)
         if len(tickets) < places:
             self._calm(visit, seen)
         if visit.on_line:
@@ -270,6 +275,7 @@ class Dispatch:
     async def _note_ends(self, pushes: Sequence[Pushed]) -> None:
         for org_id, id_, status, key in await messages.end_pushes(self._database, pushes):
             if status == "queued":
+                self._bell.ring(org_id)
                 self._log.debug("ticket {org}/{ticket} waits again", org=org_id, ticket=id_)
                 serving = self._roster.first(org_id, key)
                 self.wake({serving} if serving else set())
@@ -287,6 +293,7 @@ class Dispatch:
         for org_id, ticket_id in late:
             by_org.setdefault(org_id, set()).add(ticket_id)
         for org_id, ids in by_org.items():
+            self._bell.ring(org_id)
             visits = set(self._roster.of(org_id))
             for visit in visits:
                 visit.given_up(ids)

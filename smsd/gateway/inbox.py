@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from smsd.domain.errors import Unauthorised
 from smsd.domain.records import Inbound
+from smsd.gateway.bell import Bell
 from smsd.gateway.doorman import Caller, Doorman, Newcomer
 from smsd.gateway.patience import Patience
 from smsd.gateway.quotas import Quotas
@@ -29,9 +30,15 @@ class Inbox:
     """Takes what phones have received; returns after the commit."""
 
     def __init__(
-        self, database: Database, doorman: Doorman, patience: Patience, quotas: Quotas
+        self,
+        database: Database,
+        doorman: Doorman,
+        patience: Patience,
+        quotas: Quotas,
+        bell: Bell,
     ) -> None:
         self._database = database
+        self._bell = bell
         self._quotas = quotas
         self._doorman = doorman
         self._patience = patience
@@ -104,7 +111,9 @@ class Inbox:
         return bool(known[0])
 
     async def _write(self, entries: Sequence[list[NewMessage]]) -> list[bool]:
-        return _safe(entries, await messages.append(self._database, numbered(entries)))
+        ids = await messages.append(self._database, rows := numbered(entries))
+        self._bell.ring(*{row.org_id for row in rows})
+        return _safe(entries, ids)
 
     async def _recall(
         self, entries: Sequence[list[NewMessage]], batch_id: str

@@ -22,6 +22,7 @@ from smsd.domain.errors import Unauthorised
 from smsd.domain.numbers import address_key, clean, digits
 from smsd.domain.query import MessageQuery
 from smsd.domain.records import Draft, Ticket, Wish, new_ref
+from smsd.gateway.bell import Bell
 from smsd.gateway.budgets import Budgets
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller
@@ -92,8 +93,10 @@ class Outbox:
         spawn: Spawn,
         patience: Patience,
         quotas: Quotas,
+        bell: Bell,
     ) -> None:
         self._database = database
+        self._bell = bell
         self._roster = roster
         self._dispatch = dispatch
         self._spawn = spawn
@@ -202,7 +205,9 @@ class Outbox:
         for call in calls:
             self._offer(call)
         entries = [call.rows for call in calls]
-        return _answers(entries, await messages.append(self._database, numbered(entries)))
+        ids = await messages.append(self._database, numbered(entries))
+        self._bell.ring(*{call.org_id for call in calls})
+        return _answers(entries, ids)
 
     def _offer(self, call: _Call) -> None:
         """Promise places; where the statement goes out a second time, what was promised stands."""

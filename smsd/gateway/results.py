@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from twisted.logger import Logger
 
 from smsd.domain.records import Result
+from smsd.gateway.bell import Bell
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.patience import Patience
 from smsd.gateway.roster import Roster
@@ -23,9 +24,15 @@ class Results:
     _log = Logger()
 
     def __init__(
-        self, database: Database, roster: Roster, dispatch: Dispatch, patience: Patience
+        self,
+        database: Database,
+        roster: Roster,
+        dispatch: Dispatch,
+        patience: Patience,
+        bell: Bell,
     ) -> None:
         self._database = database
+        self._bell = bell
         self._roster = roster
         self._dispatch = dispatch
         self._patience = patience
@@ -69,4 +76,6 @@ class Results:
         await self._lane.drained()
 
     async def _write(self, told: Sequence[Told]) -> list[str]:
-        return await messages.settle(self._database, told)
+        verdicts = await messages.settle(self._database, told)
+        self._bell.ring(*{result.org_id for result, _ in told})
+        return verdicts

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from smsd.domain.errors import Unauthorised, Unavailable
 from smsd.gateway.allowances import Allowances
 from smsd.gateway.attendance import Attendance
+from smsd.gateway.bell import Bell
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Doorman
 from smsd.gateway.keys import Keys
@@ -20,7 +21,17 @@ from smsd.gateway.quotas import Quotas
 from smsd.gateway.resumption import UNDELIVERABLE
 from smsd.gateway.roster import Roster
 from smsd.gateway.spawn import Spawn
-from smsd.store import batches, erasure, limits, messages, orgs, phones, remedies, resumption
+from smsd.store import (
+    batches,
+    erasure,
+    events,
+    limits,
+    messages,
+    orgs,
+    phones,
+    remedies,
+    resumption,
+)
 from smsd.store.database import Database
 from smsd.store.trouble import Unanswered
 
@@ -45,6 +56,9 @@ class Upkeep:
     max_attempts: int
     allowances: Allowances
     quotas: Quotas
+    bell: Bell
+    #: Days.
+    keep_events: int
     #: Days; 0: for ever.
     keep_messages: int = 0
     #: What became of tickets that no phone answered in time.
@@ -58,6 +72,7 @@ class Upkeep:
         """Begin; the node must be known to the others before its first phone comes."""
         self._every(1, "tick", self._tick)
         self._every(1, "keys that have ended", self.keys.dismiss_ended)
+        self._every(1, "listening for other nodes", self.bell.look)
         self._every(5, "heartbeat", self.beat)
         self._every(5, "poll", self.dispatch.poll)
         self._every(5, "late tickets", self._end_late)
@@ -65,6 +80,7 @@ class Upkeep:
         self._every(5, "limits", self.look_at_limits)
         self._every(5, "tickets that waited too long", self.expire)
         self._every(60, "pruning", self._prune)
+        self._every(600, "deleting old events", self.delete_old_events)
         self._every(3600, "deleting old messages", self.delete_old)
 
     def stop(self) -> None:
@@ -101,6 +117,12 @@ class Upkeep:
         if deleted := await erasure.prune(self.database, self.keep_messages):
             self._log.info("deleted {number} old messages", number=deleted)
 
+    async def delete_old_events(self) -> None:
+        """Events are kept for so many days (setting ``keep_events``), but no longer than the
+        messages that they show."""
+        days = min(self.keep_events, self.keep_messages or self.keep_events)
+        await events.prune_everywhere(self.database, days * 86_400)
+
     async def look_at_limits(self) -> None:
         """What the operator allows the orgs whose phones are on line, which nobody recognises
         again."""
@@ -110,6 +132,7 @@ class Upkeep:
         """Tickets wait for so long only (setting ``queue_ttl``, or their org's own)."""
         ttl = self.allowances.default.queue_ttl
         async for ended in limits.expire_everywhere(self.database, ttl):
+            self.bell.ring(*{org_id for org_id, _ in ended})
             for org_id, id_ in ended:
                 self._log.info(
                     "ticket {org}/{ticket} failed: {error}", org=org_id, ticket=id_, error="expired"

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from twisted.internet import reactor
@@ -21,6 +22,7 @@ from smsd.domain.pepper import Pepper
 from smsd.domain.records import Draft, Result, Sim, Ticket
 from smsd.gateway.allowances import UNLIMITED, Allowances
 from smsd.gateway.attendance import Attendance
+from smsd.gateway.bell import Bell
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller, Doorman, Newcomer
 from smsd.gateway.hashing import Hashing
@@ -35,7 +37,7 @@ from smsd.gateway.roster import Roster
 from smsd.gateway.spawn import Spawn
 from smsd.gateway.upkeep import Upkeep
 from smsd.gateway.visit import Identity, Limits, Visit
-from smsd.store import orgs
+from smsd.store import events, orgs
 from smsd.store.statements import Statement
 from smsd.store.trouble import Unanswered
 
@@ -273,24 +275,34 @@ class Node:
         )
         self.roster = Roster(clock.seconds)
         self.resumption = Resumption(watched, Rules(), self.patience)
-        self.dispatch = Dispatch(watched, self.roster, self.resumption, self.spawn, self.patience)
+        self.bell = Bell(clock, partial(events.bounds, watched))
+        self.dispatch = Dispatch(
+            watched, self.roster, self.resumption, self.spawn, self.patience, self.bell
+        )
         self.attendance = Attendance(
             watched,
             self.roster,
             self.dispatch,
             self.spawn,
             self.patience,
+            self.bell,
             node_id=name,
             clock=self.now,
             new_id=lambda: str(uuid.uuid4()),
             limits=limits,
         )
         self.keys = Keys(watched, self.doorman, self.roster, self.attendance)
-        self.inbox = Inbox(watched, self.doorman, self.patience, self.quotas)
+        self.inbox = Inbox(watched, self.doorman, self.patience, self.quotas, self.bell)
         self.outbox = Outbox(
-            watched, self.roster, self.dispatch, self.spawn, self.patience, self.quotas
+            watched,
+            self.roster,
+            self.dispatch,
+            self.spawn,
+            self.patience,
+            self.quotas,
+            self.bell,
         )
-        self.results = Results(watched, self.roster, self.dispatch, self.patience)
+        self.results = Results(watched, self.roster, self.dispatch, self.patience, self.bell)
         self.upkeep = Upkeep(
             reactor=clock,
             database=watched,
@@ -306,6 +318,8 @@ class Node:
             max_attempts=5,
             allowances=self.allowances,
             quotas=self.quotas,
+            bell=self.bell,
+            keep_events=7,
         )
 
     def now(self) -> float:
