@@ -2,6 +2,7 @@
 
 import json
 import re
+from hashlib import sha256
 from itertools import product
 
 import pytest_twisted
@@ -230,6 +231,43 @@ async def test_an_append_finds_its_counters_by_key_among_many_orgs(database):
     for node in nodes(found):
         if re.match("orgs|org_counters", node.get("Relation Name", "")):
             assert node["Actual Rows"] * node["Actual Loops"] <= 2, node
+
+
+@pytest_twisted.ensureDeferred
+async def test_keys_are_found_by_key_among_many_orgs(database):
+    await ask(
+        database,
+        """INSERT INTO orgs (org_id, secret_hash, secret_hmac, pepper_id)
+           SELECT 'org-' || n, '', '', '' FROM generate_series(1, 20000) AS n;
+           INSERT INTO api_keys (org_id, key_id, hash, name, scopes, segments_a_day)
+           SELECT org_id, key_id, sha256((org_id || key_id)::bytea), '', '{send}', 9
+           FROM orgs, unnest(ARRAY['a', 'b']) AS key_id;
+           INSERT INTO api_key_spending
+           SELECT org_id, key_id, now(), 1 FROM api_keys; ANALYZE""",
+    )
+    hashed = [sha256(f"org-{at}b".encode()).hexdigest() for at in range(1, 201)]
+    rows = [{"ord": at, "org_id": f"org-{at}", "hash": text} for at, text in enumerate(hashed, 1)]
+    key = {"org_id": "org-7", "key_id": "a"}
+    held = [f"org-{at}" for at in range(1, 201)]
+    found = {
+        "recall_keys": await plan(database, "recall_keys", "ANALYZE", rows=json.dumps(rows)),
+        "ended_keys": await plan(
+            database, "ended_keys", "ANALYZE", org_ids=held, key_ids=["a"] * 200
+        ),
+    }
+    assert found["recall_keys"]["Actual Rows"] == 200
+    for name, more in {
+        "read_keys": {},
+        "read_budget": {},
+        "use_key": {},
+        "delete_key": {},
+        "spend_segments": {"segments": 1, "segments_a_day": 9},
+        "give_segments_back": {"segments": 1},
+    }.items():
+        found[name] = await plan(database, name, **key, **more)
+    for name, tree in found.items():
+        for table in ("orgs", "api_keys", "api_key_spending"):
+            assert all(kind != "Seq Scan" for kind, _ in scans(tree, table)), (name, table)
 
 
 @pytest_twisted.ensureDeferred

@@ -104,6 +104,33 @@ def test_every_good_road(watched: Daemon, ours: Org) -> None:
     ours.sims()
 
 
+def test_every_road_of_an_api_key(ours: Org, watched: Daemon) -> None:
+    told = {"name": canaries.text(), "scopes": ["read", "send", "phone"], "segments_a_day": 2}
+    key = ours.agent.post(f"/keys/{ours.id}", json=told).json()
+    borne = {"Authorization": f"Bearer {canaries.note(key['key'])}"}
+    own = ours.agent.headers.pop("X-Secret-Key")
+    path, draft = f"/send/{ours.id}", {"to": canaries.number(), "body": canaries.text()}
+    with Agent(watched.url, ours.address) as agent:
+        agent.headers.update(borne)
+        for again in (200, 200, 429):
+            assert agent.post(path, json=draft).status_code == again
+        problem(agent.get(f"/keys/{ours.id}"), 403)
+        problem(agent.get(f"/sims/{ours.id}-x"), 401)
+        problem(agent.get(f"/sims/{ours.id}", headers={"X-Secret-Key": own}), 400)
+        stumble = {"org_id": ours.id, "messages": [ours.sms(f"{STUMBLE} {canaries.text()}")]}
+        assert agent.post("/webhook", json=stumble).status_code == 500
+    in_url = f"{watched.socket_url}?org_id={ours.id}&key={key['key']}"
+    with calling(in_url) as phone, calling(watched.socket_url) as other:
+        other.say(type="auth", org_id=ours.id, key=key["key"], secret_key=own)
+        other.say(type="auth", org_id=ours.id, key=key["key"])
+        ours.agent.headers["X-Secret-Key"] = own
+        assert ours.agent.delete(f"/keys/{ours.id}/{key['id']}").status_code == 200
+        assert phone.end()[0] == 4401
+        assert other.end()[0] == 4401
+    assert refused(in_url).status_code == 401
+    assert canaries.found_in(shown(watched.home)) == []
+
+
 def test_every_refusal(ours: Org, watched: Daemon) -> None:
     agent, text, number = ours.agent, canaries.text, canaries.number
     path, wrong = f"/messages/{ours.id}", canaries.secret()

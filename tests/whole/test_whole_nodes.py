@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pytest
 from canaries import canaries
 from daemon import Daemon, bare_environment, deadline, new_home
-from visitors import Agent, Org, new_address, until
+from visitors import Agent, Org, calling, new_address, until
 
 pytestmark = pytest.mark.whole
 
@@ -92,6 +92,23 @@ def pair(nodes: Nodes) -> Iterator[tuple[Org, Org]]:
     with org.agent, other.agent:
         org.claim()
         yield org, other
+
+
+def test_a_key_that_is_deleted_on_one_node_opens_nothing_on_the_other(
+    pair: tuple[Org, Org],
+) -> None:
+    one, two = pair
+    told = {"name": "x", "scopes": ["read", "phone"]}
+    key = one.agent.post(f"/keys/{one.id}", json=told).json()
+    borne = {"Authorization": f"Bearer {canaries.note(key['key'])}", "X-Org-Id": one.id}
+    there = two.socket_url().partition("?")[0]
+    with Agent(two.url) as agent, calling(there, additional_headers=borne) as phone:
+        agent.headers.update(borne)
+        assert agent.get(f"/messages/{two.id}").status_code == 200
+        assert phone.hear()["type"] == "connected"
+        assert one.agent.delete(f"/keys/{one.id}/{key['id']}").status_code == 200
+        until(lambda: agent.get(f"/messages/{two.id}").status_code == 401)
+        assert phone.end()[0] == 4401
 
 
 def in_parallel(*works: object) -> None:
