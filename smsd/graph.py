@@ -135,6 +135,7 @@ class Parts:
             bell=self._bell,
             keep_events=settings.keep_events,
             keep_messages=settings.keep_messages,
+            keep_keys=settings.keep_keys,
         )
         self._links = LinkFactory(
             reactor,

@@ -156,6 +156,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         Annotated[int, Meta(ge=1, le=3650)],
         Told("How long events are kept, and for how long a reader may stay away", unit="days"),
     ] = 7
+    keep_keys: Annotated[
+        Annotated[int, Meta(ge=1, le=365)],
+        Told("How long an Idempotency-Key is remembered", unit="days"),
+    ] = 7
     queue_ttl: ceilings.QueueTtl = 0
     max_orgs: ceilings.MaxOrgs = 0
     max_stored: ceilings.MaxStored = 0

@@ -18,6 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
+from smsd.domain.call_key import CallKey
 from smsd.domain.errors import Unauthorised
 from smsd.domain.numbers import address_key, clean, digits
 from smsd.domain.query import MessageQuery
@@ -27,14 +28,16 @@ from smsd.gateway.budgets import Budgets
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller
 from smsd.gateway.inbox import ROW, numbered
+from smsd.gateway.once import Once
 from smsd.gateway.outlook import Forecast, Outlook, Prospects
 from smsd.gateway.patience import Patience
 from smsd.gateway.promises import Offer
 from smsd.gateway.quotas import Quotas
 from smsd.gateway.roster import Roster
 from smsd.gateway.spawn import Spawn
-from smsd.store import erasure, messages
+from smsd.store import call_keys, erasure, messages
 from smsd.store.batch import Batch
+from smsd.store.call_keys import Earlier
 from smsd.store.database import Database
 from smsd.store.messages import NewMessage
 from smsd.store.waiter import Certainty, NotYetKnown
@@ -69,6 +72,8 @@ class Accepted(Struct, frozen=True):
 
     device_online: bool
     results: list[AcceptedTicket]
+    #: An earlier call stored them; their status is as it is now.
+    replayed: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -78,6 +83,7 @@ class _Call:
     org_id: str
     drafts: Sequence[Draft]
     wishes: list[Wish]
+    key: CallKey | None = None
     offers: list[Offer] = field(default_factory=list)
     rows: list[NewMessage] = field(default_factory=list)
 
@@ -103,6 +109,7 @@ class Outbox:
         self._patience = patience
         self._quotas = quotas
         self._budgets = Budgets(database)
+        self._once = Once(database)
         self._prospects = Prospects(roster, dispatch, quotas)
         self._sent = 0.0
         self._lane: Batch[_Call, Answer] = Batch(
@@ -113,22 +120,56 @@ class Outbox:
         self.accepted = 0
 
     async def accept(
-        self, caller: Caller, drafts: Sequence[Draft], *, lone: bool = False, ahead: bool = False
+        self,
+        caller: Caller,
+        drafts: Sequence[Draft],
+        *,
+        lone: bool = False,
+        ahead: bool = False,
+        key: CallKey | None = None,
     ) -> Accepted:
         """Store the drafts as tickets and push those whose turn it is (contract section 2).
 
         All of them, or none: raises what `Quotas.sending` and, where the caller has a key,
         `Budgets.sending` do. ``lone``: they are not a list. ``ahead``: the answer also tells who
-        takes each, or what it waits for.
+        takes each, or what it waits for. ``key``: see `accept_once`, which whoever has one calls.
         """
         if caller.key is not None:
             async with self._budgets.sending(caller.key, drafts, lone=lone):
-                return await self.accept(Caller(caller.org_id), drafts, lone=lone, ahead=ahead)
+                org = Caller(caller.org_id)
+                return await self.accept(org, drafts, lone=lone, ahead=ahead, key=key)
         allowed = self._quotas.of(caller.org_id)
         if allowed is None:
-            return await self._accept(caller.org_id, drafts, ahead)
+            return await self._accept(caller.org_id, drafts, ahead, key)
         with await self._quotas.sending(caller.org_id, allowed, drafts, lone=lone):
-            return await self._accept(caller.org_id, drafts, ahead)
+            return await self._accept(caller.org_id, drafts, ahead, key)
+
+    async def accept_once(
+        self,
+        caller: Caller,
+        drafts: Sequence[Draft],
+        key: CallKey,
+        *,
+        lone: bool = False,
+        ahead: bool = False,
+    ) -> Accepted:
+        """As `accept`, but where a call was carried out under this key its tickets are the answer.
+
+        Raises `Invalid` where that was another call. What was refused is not remembered.
+        """
+        accepted: list[Accepted] = []
+
+        async def first() -> None:
+            accepted.append(await self.accept(caller, drafts, lone=lone, ahead=ahead, key=key))
+
+        earlier = await self._once.run(caller.org_id, key, first)
+        return accepted[0] if earlier is None else self._again(caller.org_id, drafts, earlier)
+
+    def _again(self, org_id: str, drafts: Sequence[Draft], earlier: Earlier) -> Accepted:
+        told = zip(earlier.ids, drafts, earlier.statuses, strict=True)
+        online = any(self._roster.first(org_id, Wish.of(draft.sim).key) for draft in drafts)
+        results = [AcceptedTicket(id_, draft.to, status) for id_, draft, status in told]
+        return Accepted(online, results, replayed=True)
 
     def forecast(self, caller: Caller, drafts: Sequence[Draft], *, lone: bool = False) -> Forecast:
         """What would become of the drafts now; raises `Invalid` as `accept` does."""
@@ -136,8 +177,10 @@ class Outbox:
             self._budgets.direct(caller.key, drafts, lone=lone)
         return self._prospects.of(caller, drafts, lone=lone)
 
-    async def _accept(self, org_id: str, drafts: Sequence[Draft], ahead: bool) -> Accepted:
-        call = _Call(org_id, drafts, [Wish.of(draft.sim) for draft in drafts])
+    async def _accept(
+        self, org_id: str, drafts: Sequence[Draft], ahead: bool, key: CallKey | None
+    ) -> Accepted:
+        call = _Call(org_id, drafts, [Wish.of(draft.sim) for draft in drafts], key)
         online = any(self._roster.first(org_id, wish.key) for wish in call.wishes)
         try:
             stored = await self._store(call)
@@ -215,19 +258,32 @@ class Outbox:
             call.offers = [self._dispatch.offer(call.org_id, wish) for wish in call.wishes]
             drafted = zip(call.drafts, call.wishes, call.offers, strict=True)
             call.rows = [_row(call.org_id, *each) for each in drafted]
+            if call.key is not None:
+                for row in call.rows:
+                    row.call_key, row.fingerprint = call.key.name, call.key.fingerprint
 
     async def _recall(self, calls: Sequence[_Call], batch_id: str) -> list[Answer] | None:
         entries = [call.rows for call in calls]
         ids = await messages.appended(self._database, numbered(entries), batch_id)
         if ids is None:
             return None
-        answers = _answers(entries, ids)
+        answers = [
+            await self._if_stored(call, answer)
+            for call, answer in zip(calls, _answers(entries, ids), strict=True)
+        ]
         if self._patience.now - self._sent < LONG_AGO:
             return answers
         return [
             stored and Stored(stored.ids, await self._gone(rows, stored.ids))
             for rows, stored in zip(entries, answers, strict=True)
         ]
+
+    async def _if_stored(self, call: _Call, answer: Answer) -> Answer:
+        """None where another call had this one's key before."""
+        if call.key is None or answer is None:
+            return answer
+        found = await call_keys.find(self._database, call.org_id, call.key.name)
+        return answer if found is not None and found.first_id == answer.ids[0] else None
 
     async def _gone(self, rows: list[NewMessage], ids: list[int]) -> frozenset[int]:
         """Which of these were stored as a session's and are not so any more."""

@@ -23,6 +23,7 @@ from smsd.gateway.roster import Roster
 from smsd.gateway.spawn import Spawn
 from smsd.store import (
     batches,
+    call_keys,
     erasure,
     events,
     limits,
@@ -61,6 +62,8 @@ class Upkeep:
     keep_events: int
     #: Days; 0: for ever.
     keep_messages: int = 0
+    #: Days.
+    keep_keys: int = 7
     #: What became of tickets that no phone answered in time.
     given_up: Counter[str] = field(default_factory=Counter)
     _loops: list[LoopingCall] = field(default_factory=list)
@@ -185,6 +188,7 @@ class Upkeep:
         self.quotas.prune()
         await orgs.prune_everywhere(self.database)
         await batches.prune_everywhere(self.database)
+        await call_keys.prune_everywhere(self.database, self.keep_keys)
 
     def _every(self, seconds: float, what: str, chore: Callable[[], Awaitable[None]]) -> None:
         async def once() -> None:

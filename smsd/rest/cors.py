@@ -14,10 +14,10 @@ ANY = "*"
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Secret-Key, X-Org-Id, "
-    "X-Claim-Token, X-Request-Id",
+    "X-Claim-Token, X-Request-Id, Idempotency-Key",
     "Access-Control-Max-Age": "600",
 }
-_EXPOSED = "Retry-After, X-Request-Id"
+_EXPOSED = "Retry-After, X-Request-Id, Idempotent-Replayed"
 
 
 class Cors:

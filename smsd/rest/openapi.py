@@ -15,8 +15,9 @@ import msgspec
 
 from smsd import __version__
 from smsd.domain.keys import MARK
+from smsd.rest.header import IDEMPOTENCY_KEY, Header
 from smsd.rest.identity import Identity
-from smsd.rest.openapi_headers import COMPONENTS, with_headers
+from smsd.rest.openapi_headers import AGAIN, COMPONENTS, with_headers
 from smsd.rest.openapi_unrouted import (
     GATEWAY,
     ORG,
@@ -184,6 +185,8 @@ def _operation(each: Route, path: str, schemas: _Schemas) -> Json:
     }
     if each.query:
         operation["parameters"] += schemas.parameters(each.query.kind)
+    if each.header:
+        operation["parameters"] += [_header(each.header)]
     if each.body:
         operation["requestBody"] = _request_body(each.body, schemas)
     if each.identity is not Identity.NONE and not by_path:
@@ -197,6 +200,16 @@ def _security(each: Route) -> list[Json]:
     return [{"SecretKey": []}, *key, *([{}] if each.body else [])]
 
 
+def _header(header: Header) -> Json:
+    schema = {"type": "string", "pattern": header.shape}
+    return {
+        "name": header.name,
+        "in": "header",
+        "description": header.description,
+        "schema": schema,
+    }
+
+
 def _request_body(body: Any, schemas: _Schemas) -> Json:
     rules = [rule for rule in (schemas.of(body.kind), _IN_BODY, body.rule) if rule]
     schema = {"allOf": rules}
@@ -207,7 +220,9 @@ def _responses(each: Route, schemas: _Schemas) -> Json:
     content: Json = {"schema": schemas.of(each.answer)}
     if each.example is not None:
         content["example"] = each.example
-    told = {"200": {"description": "Done.", "content": {JSON: content}}}
+    told: Json = {"200": {"description": "Done.", "content": {JSON: content}}}
+    if each.header is IDEMPOTENCY_KEY:
+        told["200"]["headers"] = AGAIN
     problems = {str(status): problem(status) for status in _statuses(each)}
     return with_headers(told | problems | _OTHERWISE)
 

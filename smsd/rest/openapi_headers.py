@@ -20,6 +20,14 @@ _BY_STATUS: dict[str, Json] = {
     "503": _RETRY,
 }
 
+#: What an answer has that tells of an earlier call under the same key.
+AGAIN: Json = {
+    "Idempotent-Replayed": {
+        "description": "The call was carried out before; its tickets, as they are now.",
+        "schema": {"type": "string", "enum": ["true"]},
+    }
+}
+
 #: What every answer has, said once.
 COMPONENTS: Json = {
     "RequestId": {
@@ -34,6 +42,9 @@ _ALWAYS: Json = {HEADER: {"$ref": "#/components/headers/RequestId"}}
 def with_headers(responses: Json) -> Json:
     """The same responses, by status, with their headers."""
     return {
-        status: {**told, "headers": {**_BY_STATUS.get(status, {}), **_ALWAYS}}
+        status: {
+            **told,
+            "headers": {**told.get("headers", {}), **_BY_STATUS.get(status, {}), **_ALWAYS},
+        }
         for status, told in responses.items()
     }

@@ -6,8 +6,8 @@
 
 What a route says is all there is: requests are checked by it, and the OpenAPI document is made
 of it. The function behind it gets the services, the proven caller (unless anybody may call), the
-checked body or query (where it takes one) and what else its path names, and returns what is to be
-answered.
+checked body, query or header (where it takes one) and what else its path names, and returns what
+is to be answered: as a `Reply` where that has headers of its own.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from smsd.domain.keys import Scope
 from smsd.rest.body import Body, Identified, Letter
+from smsd.rest.header import Header
 from smsd.rest.identity import Identity, bearer, claim_token, credentials, keyed
 from smsd.rest.parameters import Parameters
 from smsd.rest.reply import JSON, Reply
@@ -56,6 +57,7 @@ class Route:
     scopes: tuple[Scope, ...] | None = SECRET_ONLY
     body: Body[Any] | None = None
     query: Parameters[Any] | None = None
+    header: Header | None = None
     example: Any = None
 
     async def respond(self, services: Services, request: Request, path: Mapping[str, str]) -> Reply:
@@ -68,8 +70,12 @@ class Route:
             asked.append(letter.checked())
         if self.query:
             asked.append(self.query.read(request.query))
+        if self.header:
+            asked.append(self.header.read(request))
         asked += [part for name, part in path.items() if name not in _IDENTITY]
         answer = await self.serve(services, *asked)
+        if isinstance(answer, Reply):
+            return answer
         return Reply(answer if isinstance(answer, bytes) else _encode(answer), content_type=JSON)
 
     async def _recognise(
@@ -106,6 +112,7 @@ def route(
     scopes: tuple[Scope, ...] | EllipsisType | None = ...,
     body: Body[Any] | None = None,
     query: type[Struct] | None = None,
+    header: Header | None = None,
     example: Any = None,
 ) -> Callable[[Serve], Route]:
     """Make a `Route` of the function below. Its docstring goes into the OpenAPI document: the
@@ -120,6 +127,6 @@ def route(
 
     def routed(serve: Serve) -> Route:
         asked = Parameters(query) if query else None
-        return Route(method, paths, serve, identity, answer, needed, body, asked, example)
+        return Route(method, paths, serve, identity, answer, needed, body, asked, header, example)
 
     return routed

@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from smsd.domain import call_key
 from smsd.domain.records import Body as Text
 from smsd.domain.records import Draft, SimAsked, SimIndex, To
 from smsd.domain.segments import Encoding, cut
 from smsd.gateway.outlook import Outlook, PhoneAndSim
 from smsd.rest.body import Body, Identified
+from smsd.rest.header import IDEMPOTENCY_KEY, REPLAYED
 from smsd.rest.identity import Identity
+from smsd.rest.reply import Reply
 from smsd.rest.route import route
 
 if TYPE_CHECKING:
     from smsd.gateway.doorman import Caller
+    from smsd.gateway.outbox import Accepted
     from smsd.gateway.outlook import Forecast
     from smsd.rest.services import Services
 
@@ -124,6 +128,7 @@ _EITHER = {
     identity=Identity.MEMBER,
     scopes=("send",),
     body=Body(Outgoing, example=_SENT, rule=_EITHER),
+    header=IDEMPOTENCY_KEY,
     answer=SendAnswer,
     example={
         "ok": True,
@@ -132,17 +137,30 @@ _EITHER = {
         "results": [{"id": 5, "to": "+15553334444", "status": "sending"}],
     },
 )
-async def send(services: Services, agent: Caller, body: Outgoing) -> SendAnswer:
+async def send(
+    services: Services, agent: Caller, body: Outgoing, key: str | None
+) -> SendAnswer | Reply:
     """Send one SMS or up to 1000.
 
     Always accepted: without a connected phone that fits, the tickets wait. A `sim` of 0 to 15 is
     a slot, anything else a SIM's number; without one, the first connected phone sends. With
-    `dry_run` true nothing is stored: the answer tells what would become of each message.
+    `dry_run` true nothing is stored: the answer tells what would become of each message. With
+    an `Idempotency-Key` it is safe to repeat the call until it is answered.
     """
     drafts, lone = body.drafts, body.messages is None
     if body.dry_run:
         return _foretold(services.outbox.forecast(agent, drafts, lone=lone), drafts)
-    accepted = await services.outbox.accept(agent, drafts, lone=lone, ahead=body.asks_more)
+    ahead = body.asks_more
+    if key is None:
+        accepted = await services.outbox.accept(agent, drafts, lone=lone, ahead=ahead)
+        return _answered(accepted, body, drafts)
+    named = call_key.named(key, "send", body)
+    accepted = await services.outbox.accept_once(agent, drafts, named, lone=lone, ahead=ahead)
+    answer = _answered(accepted, body, drafts)
+    return Reply(msgspec.json.encode(answer), headers=REPLAYED) if accepted.replayed else answer
+
+
+def _answered(accepted: Accepted, body: Outgoing, drafts: list[Draft]) -> SendAnswer:
     results = [Ticket(id=each.id, to=each.to, status=each.status) for each in accepted.results]
     if body.asks_more:
         outlooks = [each.outlook for each in accepted.results]

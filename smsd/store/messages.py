@@ -56,6 +56,8 @@ class NewMessage(Struct, kw_only=True, omit_defaults=True):
     session_id: str | None = None
     phone_id: str | None = None
     ledger: bool = False
+    call_key: str | None = None
+    fingerprint: str | None = None
 
 
 class Served(Struct, frozen=True):
@@ -101,8 +103,8 @@ def arrived(org_id: str, sms: Inbound, number: str | None = None) -> NewMessage:
 async def append(where: Database | Transaction, rows: Sequence[NewMessage]) -> dict[int, int]:
     """Store rows (each with its place as its ``ord``); the ids given out, by ``ord``.
 
-    A row that is missing from the answer belongs to an org that does not exist. After
-    `Unanswered` see `appended`.
+    A row that is missing from the answer belongs to an org that does not exist, or to a call
+    whose key was taken. After `Unanswered` see `appended`.
     """
     return dict(await batches.write(where, _APPEND, rows=jsoned(rows)))
 
@@ -111,7 +113,7 @@ async def appended(
     database: Database, rows: Sequence[NewMessage], batch_id: str
 ) -> dict[int, int] | None:
     """What ``append`` gave out for these rows, whose answer was lost; None: it stored nothing
-    and never will."""
+    and never will. Of calls with a key it does not say whether the key was taken."""
     firsts = await batches.look_up(database, batch_id)
     if firsts is None:
         return None

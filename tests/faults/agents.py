@@ -1,8 +1,8 @@
 """Agents and phones that use REST: they hand in tickets and SMS at a steady rate, one call after
 another, and write down how each call ended.
 
-Tickets are handed in once: what became of an unknown one is the checker's question. An SMS with
-an id is handed in again until it is acknowledged, as a phone does.
+Some tickets are handed in once: what became of an unknown one is the checker's question. Those of
+calls under a key, and an SMS with an id, are handed in again until they are acknowledged.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from faults.web import Line, NoAnswer, NobodyThere
 
 #: Tickets whose phones report a failure, and those that a plain phone never answers.
 FAILS, MUTE = "f", "m"
+#: How many of the calls that send carry a key.
+KEYED = 0.5
 #: How many texts one call of each kind carries.
 SIZES = {"send": 1, "batch": 10, "webhook": 1, "webhooks": 5, "claim": 1}
 WEIGHTS = {"send": 36, "batch": 8, "webhook": 30, "webhooks": 10, "claim": 1}
@@ -96,7 +98,13 @@ class Agents:
         drafts = [{"to": "+15550100200", "body": each} for each in words]
         body: dict[str, Any] = {"secret_key": SECRET, "sim": self._chance.choice(org.sims)}
         body |= drafts[0] if way == "send" else {"messages": drafts}
-        answer = await self._call(line, way, f"/send/{org.id}", org.id, words, body)
+        key = f"key-{words[0]}" if self._chance.random() < KEYED else None
+        path, answer = f"/send/{org.id}", None
+        while answer is None:
+            answer = await self._call(line, way, path, org.id, words, body, key is not None, key)
+            if key is None:
+                break
+            await asyncio.sleep(0 if answer else self._chance.uniform(0.05, 0.3))
         for each, result in zip(words, answer["results"] if answer else (), strict=False):
             self._journal.acknowledge(each, result["id"])
 
@@ -130,12 +138,13 @@ class Agents:
         words: list[str],
         body: dict[str, Any],
         keyed: bool = False,
+        key: str | None = None,
     ) -> dict[str, Any] | None:
         """The answer where it was acknowledged."""
         self._journal.hand_in(way, org_id, words, keyed)
         began = time.monotonic()
         try:
-            status, answer = await line.post(path, body)
+            status, answer = await line.post(path, body, key)
         except NoAnswer as trouble:
             self._journal.end(way, UNKNOWN, began)
             await asyncio.sleep(0.1 if isinstance(trouble, NobodyThere) else 0.02)

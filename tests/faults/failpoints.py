@@ -50,6 +50,8 @@ HARMLESS: dict[str, str] = {
     "read_batch": "reads",
     "read_handed": "reads",
     "hasten": "a setting of its transaction, gone with it",
+    "find_call": "reads",
+    "prune_calls_everywhere": "throws away what nobody asks for any more",
     "prune_batches_everywhere": "throws away what nobody asks for any more",
     "waiting_orgs": "reads",
     "read_messages": "reads",

@@ -25,18 +25,23 @@ class Line:
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
-    async def post(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        """Status and JSON of the answer; raises `NoAnswer`."""
+    async def post(
+        self, path: str, body: dict[str, Any], key: str | None = None
+    ) -> tuple[int, dict[str, Any]]:
+        """Status and JSON of the answer; raises `NoAnswer`. ``key`` is an Idempotency-Key."""
         try:
             async with asyncio.timeout(PATIENCE):
-                return await self._exchange(path, json.dumps(body).encode())
+                return await self._exchange(path, json.dumps(body).encode(), key)
         except (OSError, EOFError, ValueError, IndexError, TimeoutError) as error:
             self.close()
             raise NoAnswer(str(error)) from None
 
-    async def _exchange(self, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
+    async def _exchange(
+        self, path: str, body: bytes, key: str | None
+    ) -> tuple[int, dict[str, Any]]:
         reader, writer = await self._open()
-        head = f"POST {path} HTTP/1.1\r\nHost: gateway\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST {path} HTTP/1.1\r\nHost: gateway\r\nContent-Length: {len(body)}\r\n"
+        head += f"Idempotency-Key: {key}\r\n\r\n" if key else "\r\n"
         writer.write(head.encode() + body)
         answer = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         fields = dict(line.lower().split(": ", 1) for line in answer[1:] if ": " in line)

@@ -23,6 +23,7 @@ from twisted.logger import LogLevel, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from smsd.domain.call_key import CallKey
 from smsd.domain.credentials import Credentials
 from smsd.domain.errors import Invalid, Unauthorised, UnknownKey, WrongKey
 from smsd.domain.keys import Key, Scope
@@ -54,6 +55,7 @@ class Notes:
     attempts: list[tuple[Credentials, str, bool, str | None]] = field(default_factory=list)
     stored: list[tuple[Caller | Newcomer, Sequence[Inbound]]] = field(default_factory=list)
     accepted: list[tuple[Caller, Sequence[Draft]]] = field(default_factory=list)
+    named: list[CallKey] = field(default_factory=list)
     read: list[tuple[Caller, MessageQuery]] = field(default_factory=list)
     forgotten: list[tuple[Caller, str]] = field(default_factory=list)
     rotated: list[tuple[Keeper, str, int]] = field(default_factory=list)
@@ -136,6 +138,18 @@ class Notes:
         return Accepted(
             True,
             [AcceptedTicket(at, one.to, "sending", outlook) for at, one in enumerate(drafts, 5)],
+        )
+
+    async def accept_once(
+        self, caller: Caller, drafts: Sequence[Draft], key: CallKey, **how: bool
+    ) -> Accepted:
+        if key not in self.named:
+            self.named.append(key)
+            return await self.accept(caller, drafts, **how)
+        return Accepted(
+            True,
+            [AcceptedTicket(at, one.to, "sent") for at, one in enumerate(drafts, 5)],
+            replayed=True,
         )
 
     def forecast(self, caller: Caller, drafts: Sequence[Draft], *, lone: bool = False) -> Forecast:

@@ -34,7 +34,8 @@ def test_an_allowed_page_is_told_what_it_may_send(
     headers = ask(notes, clock, browser, origins, APP).headers
     assert headers["access-control-allow-origin"] == told
     assert headers["access-control-allow-methods"] == "GET, POST, DELETE"
-    assert {"Authorization", "Content-Type", "X-Secret-Key", "X-Org-Id", "X-Request-Id"} <= set(
+    expected = {"Authorization", "Content-Type", "X-Secret-Key", "X-Org-Id", "X-Request-Id"}
+    assert expected | {"Idempotency-Key"} <= set(
         headers["access-control-allow-headers"].split(", ")
     )
     assert headers["vary"] == "Origin"
@@ -53,4 +54,6 @@ def test_an_allowed_page_may_read_every_answer_errors_too(
     browser.site = Site(Api(notes.services(), origins=[APP]), clock)
     headers = browser.ask("GET", path, Origin=APP).headers
     assert headers["access-control-allow-origin"] == APP
-    assert headers["access-control-expose-headers"] == "Retry-After, X-Request-Id"
+    assert headers["access-control-expose-headers"] == (
+        "Retry-After, X-Request-Id, Idempotent-Replayed"
+    )

@@ -196,6 +196,41 @@ def test_a_dry_run_is_asked_for_by_true_or_false(browser: Browser, notes: Notes)
     }
 
 
+def keyed(browser: Browser, key: str, **fields: Any) -> Answer:
+    return browser.ask("POST", "/send/myorg", json={**ME, **fields}, Idempotency_Key=key)
+
+
+def test_a_repeated_key_is_told_and_the_first_answer_has_no_word_of_it(
+    browser: Browser, notes: Notes
+) -> None:
+    first = keyed(browser, "one", to="+1555", body="a")
+    again = keyed(browser, "one", to="+1555", body="a")
+    assert "idempotent-replayed" not in first.headers
+    assert again.headers["idempotent-replayed"] == "true"
+    assert first.json()["results"] == [{"id": 5, "to": "+1555", "status": "sending"}]
+    assert again.json()["results"] == [{"id": 5, "to": "+1555", "status": "sent"}]
+    assert len(notes.accepted) == 1
+
+
+def test_a_dry_run_needs_no_key_and_leaves_it_free(browser: Browser, notes: Notes) -> None:
+    assert keyed(browser, "one", to="+1555", body="a", dry_run=True).json()["queued"] == 0
+    assert notes.named == []
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["", "two words", "k" * 256, "\xe9"],
+    ids=["empty", "a space", "256 characters", "not ASCII"],
+)
+def test_a_key_is_1_to_255_visible_characters(browser: Browser, notes: Notes, key: str) -> None:
+    answer = keyed(browser, key, to="+1555", body="a")
+    assert answer.status == 422
+    right = "must be 1 to 255 visible ASCII characters"
+    assert answer.json()["errors"] == [{"loc": ["Idempotency-Key"], "msg": right}]
+    assert notes.accepted == []
+    assert keyed(browser, "k" * 255, to="+1555", body="a").status == 200
+
+
 def test_a_plain_answer_is_byte_for_byte_what_it_was(browser: Browser) -> None:
     assert send(browser, to="+1555", body="a").body == (
         b'{"ok":true,"device_online":true,"queued":1,'

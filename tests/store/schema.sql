@@ -66,6 +66,15 @@ CREATE TABLE public.batches (
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 
+CREATE TABLE public.call_keys (
+    org_id text NOT NULL,
+    key text NOT NULL,
+    fingerprint bytea NOT NULL,
+    first_id bigint NOT NULL,
+    tickets integer NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
 CREATE TABLE public.events (
     org_id text NOT NULL,
     id bigint NOT NULL,
@@ -209,6 +218,9 @@ ALTER TABLE ONLY public.api_keys
 ALTER TABLE ONLY public.batches
     ADD CONSTRAINT batches_pkey PRIMARY KEY (batch_id);
 
+ALTER TABLE ONLY public.call_keys
+    ADD CONSTRAINT call_keys_pkey PRIMARY KEY (org_id, key);
+
 ALTER TABLE ONLY public.events
     ADD CONSTRAINT events_pkey PRIMARY KEY (org_id, id);
 
@@ -246,6 +258,8 @@ CREATE INDEX auth_failures_recent ON public.auth_failures USING btree (org_id, f
 
 CREATE INDEX batches_at ON public.batches USING btree (at);
 
+CREATE INDEX call_keys_at ON public.call_keys USING btree (at);
+
 CREATE INDEX events_address ON public.events USING btree (org_id, address_key, id) WHERE (address_key IS NOT NULL);
 
 CREATE INDEX messages_address ON public.messages USING btree (org_id, address_key, id);
@@ -274,6 +288,9 @@ ALTER TABLE ONLY public.api_keys
 
 ALTER TABLE ONLY public.auth_failures
     ADD CONSTRAINT auth_failures_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(org_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.call_keys
+    ADD CONSTRAINT call_keys_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(org_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.known_addresses
     ADD CONSTRAINT known_addresses_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(org_id) ON DELETE CASCADE;

@@ -286,3 +286,21 @@ async def test_a_plan_made_once_for_all_recalls_finds_orgs_and_addresses_by_key(
     assert found["Actual Rows"] == 200
     for node in nodes(found):
         assert node["Node Type"] != "Seq Scan", node
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_key_and_its_tickets_are_found_by_theirs(database):
+    await filled(database)
+    await ask(
+        database,
+        """INSERT INTO call_keys
+           SELECT o.org_id, 'key-' || n, '', n, 10
+           FROM orgs AS o, generate_series(1, 10000) AS n; ANALYZE""",
+    )
+    found = await plan(database, "find_call", "ANALYZE, COSTS", org_id="acme", key="key-9")
+    for table in ("messages", "call_keys"):
+        assert scans(found, table), table
+        assert all("Seq" not in kind for kind, _ in scans(found, table)), table
+    assert most_read(found) <= 10
+    found = await plan(database, "prune_calls_everywhere", days=7)
+    assert ("Index Scan", "call_keys_at") in scans(found, "call_keys")

@@ -88,6 +88,8 @@ TRIED = {
     "fence_batch": {"batch_id": BATCH.format(4)},
     "read_batch": {"batch_id": BATCH.format(4)},
     "prune_batches_everywhere": {},
+    "find_call": {**ORG, "key": "k"},
+    "prune_calls_everywhere": {"days": 7},
     "prune_failures_everywhere": {"window": 900},
     "prune_addresses_everywhere": {"most": 256},
     "begin_sessions": {"node_id": "node", "rows": jsoned([ROW])},
@@ -237,7 +239,8 @@ async def test_every_key_and_index_of_an_orgs_rows_starts_with_its_org(database)
            WHERE t.relname NOT IN ('nodes', 'batches', 'schema_migrations')""",
     )
     others = {name for name, first in found if first != "org_id"}
-    assert others == {"sessions_node"}  # by which the sessions of a dead node are swept
+    # By which the sessions of a dead node are swept, and old keys of all orgs forgotten.
+    assert others == {"sessions_node", "call_keys_at"}
 
 
 # -- the schema ------------------------------------------------------------------------------
@@ -331,6 +334,11 @@ BROKEN = [
     (
         "api_key_spending_org_id_key_id_fkey",
         "INSERT INTO api_key_spending VALUES ('acme', 'none', '2026-01-31', 1)",
+    ),
+    ("call_keys_org_id_fkey", "INSERT INTO call_keys VALUES ('nobody', 'k', '', 1, 1)"),
+    (
+        "call_keys_pkey",
+        "INSERT INTO call_keys VALUES ('acme', 'k', '', 1, 1), ('acme', 'k', '', 2, 1)",
     ),
     ("batches_pkey", f"INSERT INTO batches VALUES ('{SESSION}'), ('{SESSION}')"),
     ("nodes_pkey", "INSERT INTO nodes VALUES ('n', now()), ('n', now())"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from canaries import canaries
-from visitors import Org, problem
+from visitors import Agent, Org, problem
 
 pytestmark = pytest.mark.whole
 
@@ -364,3 +364,39 @@ def test_the_newest_report_is_first_among_the_known_sims(org: Org) -> None:
             phone.report({"slot": 0, "number": number})
     told = org.sims()
     assert [sim["number"] for sim in told["known_sims"]] == [numbers[1], numbers[2], numbers[0]]
+
+
+# -- /send under a key --
+
+
+def keyed(org: Org, key: str, **body: Any) -> Any:
+    draft = {"to": canaries.number(), "body": canaries.text(), **body}
+    headers = {"Idempotency-Key": key, "X-Secret-Key": org.secret}
+    return Agent(org.url).post(f"/send/{org.id}", json=draft, headers=headers)
+
+
+def test_a_send_that_is_repeated_under_its_key_sends_once(org: Org) -> None:
+    draft = {"to": canaries.number(), "body": canaries.text()}
+    with org.phone() as phone:
+        first = keyed(org, "order-1", **draft)
+        (ticket,) = [result["id"] for result in first.json()["results"]]
+        phone.confirm(ticket)
+        org.settled(ticket)
+        again = keyed(org, "order-1", **draft)
+        assert again.headers["Idempotent-Replayed"] == "true"
+        assert [(one["id"], one["status"]) for one in again.json()["results"]] == [(ticket, "sent")]
+        frames = [frame for frame in phone.hear_all_before_pong() if frame["type"] == "send_sms"]
+        assert [frame["id"] for frame in frames] == [ticket]
+    assert "Idempotent-Replayed" not in first.headers
+    assert len(org.read()) == 1
+
+
+def test_another_body_under_the_same_key_is_a_422(org: Org) -> None:
+    assert keyed(org, "order-1").status_code == 200
+    assert locs(keyed(org, "order-1")) == [["Idempotency-Key"]]
+    assert len(org.read()) == 1
+
+
+def test_a_key_that_is_none_is_a_422(org: Org) -> None:
+    assert locs(keyed(org, "with spaces in it")) == [["Idempotency-Key"]]
+    assert org.read() == []

@@ -2,14 +2,16 @@
 -- Store messages of many orgs at once. Ids are handed out under each org's counter lock, taken in
 -- org order, so that ids appear in commit order and two nodes cannot deadlock. A message whose
 -- dedupe key is stored already is skipped and counts as stored. The batch notes (ord, id) of each
--- org's first message, which the org's others follow.
+-- org's first message, which the org's others follow. Tickets of a call whose key is taken are not
+-- stored, and their ids are given to nobody.
 WITH given AS MATERIALIZED (
     SELECT *
     FROM json_to_recordset(%(rows)s::json) AS g (
         ord integer, org_id text, status text, direction text, address text, address_key text,
         body text, sim_slot smallint, sim_number text, sim_digits text, ask_sims boolean,
         device_ts bigint, dedupe text, sim_asked text, sim_key text, ref text,
-        attempts integer, session_id uuid, phone_id text, ledger boolean
+        attempts integer, session_id uuid, phone_id text, ledger boolean,
+        call_key text, fingerprint text
     )
 ), counters AS MATERIALIZED (
     -- A counter outlives its org: that it is there does not say that the org is.
@@ -35,6 +37,14 @@ WITH given AS MATERIALIZED (
     ) AS n
     WHERE c.org_id = n.org_id
     RETURNING n.ord, n.id
+), keyed AS (
+    INSERT INTO call_keys AS k (org_id, key, fingerprint, first_id, tickets)
+    SELECT n.org_id, n.call_key, decode(min(n.fingerprint), 'hex'), min(n.id), count(*)
+    FROM numbered AS n
+    WHERE n.call_key IS NOT NULL
+    GROUP BY n.org_id, n.call_key
+    ON CONFLICT (org_id, key) DO NOTHING
+    RETURNING k.org_id, k.key
 ), stored AS (
     INSERT INTO messages AS m (
         org_id, id, status, direction, address, address_key, body,
@@ -58,6 +68,7 @@ WITH given AS MATERIALIZED (
         WHERE n.ask_sims AND k.org_id = n.org_id AND k.slot = n.sim_slot
         HAVING count(*) = 1 AND min(k.number) IS NOT NULL
     ) AS s ON true
+    WHERE n.call_key IS NULL OR (n.org_id, n.call_key) IN (SELECT org_id, key FROM keyed)
     ORDER BY n.ord
     ON CONFLICT (org_id, dedupe) WHERE dedupe IS NOT NULL DO NOTHING
     RETURNING m.*
@@ -77,7 +88,9 @@ WITH given AS MATERIALIZED (
     SELECT %(batch_id)s::uuid, array_agg(ARRAY[ord, id]) FROM counted
     HAVING count(*) > 0
 )
-SELECT ord, id FROM numbered
+SELECT n.ord, n.id
+FROM numbered AS n
+WHERE n.call_key IS NULL OR (n.org_id, n.call_key) IN (SELECT org_id, key FROM keyed)
 
 -- settle_results (prepared) --
 -- Write down what phones say became of tickets. Rows are locked in order first, so that two
