@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from smsd.store import overview
+from smsd.store import events, overview
 from smsd.store.database import Database, Transaction
 from smsd.store.statements import Statement, named
 
@@ -89,7 +89,9 @@ async def forget(database: Database, org_id: str, key: str, *, told: Told = _nob
 
 
 async def prune(database: Database, days: int, *, told: Told = _nobody) -> int:
-    """Delete what is older than so many days and has ended, of every org; how many messages."""
+    """Delete what is older than so many days and has ended, of every org, and events that are as
+    old; how many messages."""
+    await events.prune_everywhere(database, days * 86_400)
     total = 0
     async for org_id in overview.every_org_id(database):
         total += await _prune_org(database, org_id, days, told)

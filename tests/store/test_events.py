@@ -325,6 +325,18 @@ async def test_old_events_go_and_a_cursor_before_the_last_of_them_missed_somethi
 
 
 @pytest_twisted.ensureDeferred
+async def test_events_that_are_as_old_go_with_old_messages(database):
+    await listening(database, "acme")
+    await append(database, sms(), sms())
+    for table in ("events", "messages"):
+        column = "at" if table == "events" else "created_at"
+        await ask(database, f"UPDATE {table} SET {column} = now() - interval '3 days'")
+    await append(database, sms())
+    assert await erasure.prune(database, 2) == 2
+    assert await told(database) == [("message.received", 3)]
+
+
+@pytest_twisted.ensureDeferred
 async def test_pruning_goes_on_until_nothing_old_is_left_of_any_org(database, monkeypatch):
     monkeypatch.setattr(events, "BATCH", 2)
     monkeypatch.setattr(events, "ORGS", 2)

@@ -50,10 +50,10 @@ WITH given AS MATERIALIZED (
 ), on_line AS (
     UPDATE sessions AS s
     SET sims = g.sims, phone_id = g.phone_id
-    FROM given AS g JOIN sessions AS b USING (org_id, session_id)
+    FROM given AS g
     WHERE s.org_id = g.org_id AND s.session_id = g.session_id
         AND (SELECT count(*) FROM heard) >= 0
-    RETURNING s.*, b.sims IS DISTINCT FROM s.sims AS changed
+    RETURNING s.*
 ), reported AS (
     SELECT DISTINCT ON (g.org_id, r.sim_key)
         g.org_id, r.sim_key, r.slot, r.number, r.label, r.carrier
@@ -75,7 +75,11 @@ WITH given AS MATERIALIZED (
             PARTITION BY h.org_id ORDER BY s.connected_at, s.session_id),
         'sims.changed', shown_phone(row_to_json(s))
     FROM heard AS h JOIN on_line AS s USING (org_id)
-    WHERE s.changed
+    WHERE s.sims IS DISTINCT FROM (
+        -- As it was when this statement began.
+        SELECT b.sims FROM sessions AS b
+        WHERE b.org_id = s.org_id AND b.session_id = s.session_id
+    )
     RETURNING org_id, id
 ), told_upto AS (
     UPDATE org_counters AS c
