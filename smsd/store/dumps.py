@@ -34,7 +34,7 @@ _COUNTERS = named("move_counters_everywhere")
 _NOBODY_ON_LINE = named("forget_nodes_everywhere")
 _FAIL_PENDING = named("fail_pending_everywhere")
 
-_CREATED = re.compile(r"^CREATE TABLE (\w+)", re.MULTILINE)
+_CREATED = re.compile(r"^CREATE (TABLE|FUNCTION) (\w+)", re.MULTILINE)
 
 #: Asked again where nobody can come between: a type error ends the transaction.
 _STILL_EMPTY = rf"""
@@ -172,13 +172,19 @@ async def _failure_of(running: Running) -> list[PostgresUnusable]:
 
 
 def _before(made: bool) -> list[str]:
-    """Gateways that start now wait until it is over; the tables that they have made go."""
+    """Gateways that start now wait until it is over; what they have made goes."""
     if not made:
         return [*_PATIENCE, f"{LOCK.sql};"]
-    tables = [name for each in migrations() for name in _CREATED.findall(each.sql)]
-    all_of_them = ", ".join(["schema_migrations", *tables])
-    hold, drop = f"LOCK TABLE {all_of_them};", f"DROP TABLE {all_of_them};"
-    return [*_PATIENCE, f"{LOCK.sql};", hold, _STILL_EMPTY, drop]
+    tables = ", ".join(["schema_migrations", *_created("TABLE")])
+    hold, drop = f"LOCK TABLE {tables};", f"DROP TABLE {tables};"
+    functions = [f"DROP FUNCTION {name};" for name in _created("FUNCTION")]
+    return [*_PATIENCE, f"{LOCK.sql};", hold, _STILL_EMPTY, drop, *functions]
+
+
+def _created(kind: str) -> list[str]:
+    """The names of this kind that the migrations give."""
+    found = [made for each in migrations() for made in _CREATED.findall(each.sql)]
+    return [name for what, name in found if what == kind]
 
 
 def _after(fail_pending: bool) -> list[str]:
