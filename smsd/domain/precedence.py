@@ -22,7 +22,7 @@ from smsd.domain.rows import Row
 from smsd.domain.settings import TABLE, Settings
 
 #: Names of ours in the environment that are not settings of the gateway.
-NOT_SETTINGS = ("SMSD_SECRET", "SMSD_USER", "SMSD_CONFIG")
+NOT_SETTINGS = ("SMSD_SECRET", "SMSD_KEY", "SMSD_USER", "SMSD_CONFIG")
 #: How the credentials begin that are ours alone.
 OURS = "smsd_"
 ENVIRONMENT, COMMAND_LINE = "environment", "command line"

@@ -121,6 +121,7 @@ def _address(options: PhoneOptions, owner: Owner) -> Address:
         secret=options["secret"],
         device_id=owner.device_id,
         ledger=options["ledger"] is not None,
+        key=options["key"],
     )
 
 

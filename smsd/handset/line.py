@@ -1,7 +1,7 @@
 """One connection to the gateway: Autobahn's side of it, and how it ended.
 
-The secret travels in a header and not in the URL, because URLs end up in the logs of proxies. What
-the phone says of itself (``device_id``, ``ledger``) is no secret and stands in the query.
+The secret, or the API key, travels in a header and not in the URL, because URLs end up in the logs
+of proxies. What the phone says of itself (``device_id``, ``ledger``) is no secret and stands in the query.
 Autobahn answers the gateway's pings by itself; ours are there to notice that nobody is there.
 """
 
@@ -28,13 +28,21 @@ CONNECT_TIMEOUT = 10
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the gateway is, and who calls."""
+    """Where the gateway is, and who calls: by the secret, or by an API key in its place."""
 
     url: str
     org_id: str
-    secret: str = field(repr=False)
+    secret: str | None = field(repr=False)
     device_id: str | None = None
     ledger: bool = False
+    key: str | None = field(default=None, repr=False)
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Who calls, as the gateway is told."""
+        if self.key is not None:
+            return {"X-Org-Id": self.org_id, "Authorization": f"Bearer {self.key}"}
+        return {"X-Org-Id": self.org_id, "X-Secret-Key": self.secret or ""}
 
     @property
     def full_url(self) -> str:
@@ -89,7 +97,7 @@ class Dialling(WebSocketClientFactory):
     def __init__(self, reactor: Any, address: Address, came: Callable[[bytes], None]) -> None:
         super().__init__(  # type: ignore[no-untyped-call]
             url=address.full_url,
-            headers={"X-Org-Id": address.org_id, "X-Secret-Key": address.secret},
+            headers=address.headers,
             useragent=f"smsd-phone/{__version__}",
             reactor=reactor,
         )

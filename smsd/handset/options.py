@@ -12,10 +12,13 @@ from twisted.python.usage import Options, UsageError
 
 from smsd import __version__
 from smsd.domain.credentials import Credentials
+from smsd.domain.keys import MARK, fingerprint
 from smsd.domain.numbers import DIALLABLE, SLOTS, clean
 from smsd.handset.line import well_formed
 
 LONGEST_DELAY = 86_400.0
+
+_CREDENTIALS = {"org_id": "--org", "secret_key": "the secret"}
 
 
 class PhoneOptions(Options):
@@ -34,7 +37,8 @@ class PhoneOptions(Options):
             None,
             None,
             "the SecretKey; better given in the environment as SMSD_SECRET, because ps shows "
-            "arguments to everybody on the machine",
+            "arguments to everybody on the machine. In its place an API key with the scope phone, "
+            "in the environment as SMSD_KEY",
         ],
         ["url", None, "ws://127.0.0.1:8080/websocket", "the gateway: ws, wss, http or https"],
         [
@@ -85,17 +89,30 @@ class PhoneOptions(Options):
             self["secret"] = self._environment.get("SMSD_SECRET")
         if self["org"] is None:
             raise UsageError("--org is missing: which org does this phone belong to?")
-        if self["secret"] is None:
+        self["key"] = self._environment.get("SMSD_KEY")
+        if self["key"] is not None:
+            _check_key(self["key"], self["secret"])
+        elif self["secret"] is None:
             raise UsageError("the secret is missing: set SMSD_SECRET in the environment")
-        names = {"org_id": "--org", "secret_key": "the secret"}
         for fault in Credentials(self["org"], self["secret"]).faults():
-            raise UsageError(f"{names[str(fault.loc[0])]} must have {fault.msg}")
+            name = str(fault.loc[0])
+            if name == "org_id" or self["key"] is None:
+                raise UsageError(f"{_CREDENTIALS[name]} must have {fault.msg}")
 
     def _check_url(self) -> None:
         try:
             self["url"] = well_formed(self["url"])
         except ValueError as error:
             raise UsageError(f"--url {self['url']!r}: {error}") from None
+
+
+def _check_key(key: str, secret: str | None) -> None:
+    if secret is not None:
+        raise UsageError(
+            "there is a secret and an API key (SMSD_KEY): this phone needs one of them"
+        )
+    if fingerprint(key) is None:
+        raise UsageError(f"SMSD_KEY is no API key: one begins with {MARK} and has 48 characters")
 
 
 def _number(given: str | None) -> str | None:

@@ -20,7 +20,8 @@ LONGEST_RETRY_AFTER = 3600.0
 STABLE = 5.0
 
 _WRONG_SECRET = (
-    "the gateway does not accept this OrgId with this secret ({}). Check --org and SMSD_SECRET"
+    "the gateway does not accept this OrgId with this secret or key ({}). Check --org and "
+    "SMSD_SECRET or SMSD_KEY"
 )
 _REPLACED = (
     "another phone that says it is this one (the same device_id, or without one the same number) "

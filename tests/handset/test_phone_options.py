@@ -8,6 +8,7 @@ from twisted.python.usage import UsageError
 from smsd.handset.options import PhoneOptions
 
 SECRET = {"SMSD_SECRET": "my-secret-key-123"}
+KEY = "smsd_" + "k" * 43
 
 
 def parsed(*argv: str, environment: dict[str, str] = SECRET) -> PhoneOptions:
@@ -27,7 +28,34 @@ def test_org_and_a_secret_in_the_environment_are_enough() -> None:
         "delay": 0.0,
         "ledger": None,
         "device-id": None,
+        "key": None,
     }
+
+
+def test_an_api_key_in_the_environment_takes_the_secrets_place() -> None:
+    options = parsed(environment={"SMSD_KEY": KEY})
+    assert (options["key"], options["secret"]) == (KEY, None)
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"SMSD_KEY": "smsd_short"}, "SMSD_KEY is no API key"),
+        ({"SMSD_KEY": "x" * 48}, "SMSD_KEY is no API key"),
+        ({"SMSD_KEY": "smsd_" + "k" * 43, **SECRET}, "this phone needs one of them"),
+    ],
+)
+def test_a_key_that_is_none_or_one_too_many_is_told_without_it(
+    environment: dict[str, str], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words) as caught:
+        parsed(environment=environment)
+    assert environment["SMSD_KEY"] not in str(caught.value)
+
+
+def test_beside_a_key_the_org_is_checked_still() -> None:
+    with pytest.raises(UsageError, match="--org must have 3 to 64"):
+        parsed("--org", "no", environment={"SMSD_KEY": KEY})
 
 
 def test_a_secret_on_the_command_line_comes_first() -> None:

@@ -298,7 +298,7 @@ def test_a_line_closed_for_good_ends_the_program(
 def test_a_wrong_secret_ends_the_program(gateway: Gateway, started: Any) -> None:
     gateway.refusals.append((401, {}))
     phone = started()
-    phone.shows("the gateway does not accept this OrgId with this secret (401)")
+    phone.shows("the gateway does not accept this OrgId with this secret or key (401)")
     assert phone.exit_code() == 1
 
 

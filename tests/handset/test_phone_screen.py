@@ -140,5 +140,11 @@ def test_the_secret_is_in_no_repr_and_in_no_url() -> None:
     assert address.full_url == "ws://h/websocket?device_id=d+1&ledger=1"
 
 
+def test_a_key_is_borne_in_a_header_and_in_no_repr_and_in_no_url() -> None:
+    address = Address("ws://h/websocket", "myorg", None, key="smsd_secret")
+    assert address.headers == {"X-Org-Id": "myorg", "Authorization": "Bearer smsd_secret"}
+    assert "smsd_secret" not in repr(address) + address.full_url
+
+
 def test_a_plain_phone_says_nothing_of_itself_in_the_url() -> None:
     assert Address("ws://h/websocket", "myorg", "s").full_url == "ws://h/websocket"
