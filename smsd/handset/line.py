@@ -1,7 +1,8 @@
 """One connection to the gateway: Autobahn's side of it, and how it ended.
 
 The secret, or the API key, travels in a header and not in the URL, because URLs end up in the logs
-of proxies. What the phone says of itself (``device_id``, ``ledger``) is no secret and stands in the query.
+of proxies. What the phone says of itself (``device_id``, ``ledger``) is no secret and stands in the
+query.
 Autobahn answers the gateway's pings by itself; ours are there to notice that nobody is there.
 """
 
