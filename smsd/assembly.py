@@ -31,6 +31,7 @@ from smsd.store.embedded import PostgresUnusable, PrivatePostgres, conninfo_of
 from smsd.store.home import made_home, occupied, settle
 from smsd.store.migrate import migrate
 from smsd.store.statements import named
+from smsd.store.trouble import CannotConnect
 from smsd.store.unusable import InUse
 from smsd.systemd import Notices, Standing, sockets_held
 from smsd.welcome import welcome
@@ -169,7 +170,8 @@ class Smsd(MultiService):
                 return
             if not isinstance(error, RuntimeError | Unavailable | OSError | CannotListenError):
                 self._log.failure("the start failed")
-            self._failed(f"cannot start: {error}")
+            missing = "the database cannot be reached: " if isinstance(error, CannotConnect) else ""
+            self._failed(f"cannot start: {missing}{error}")
 
     async def _stop(self, children: Awaitable[object] | None) -> None:
         try:

@@ -78,6 +78,11 @@ class _Wire(txpostgres.Connection):  # type: ignore[misc]
             self.checkForNotifies()
 
 
+def _in_one_line(said: str) -> str:
+    """libpq asks a question on a line of its own."""
+    return ". ".join(" ".join(line.split()) for line in said.splitlines() if line.strip())
+
+
 class Connection:
     """A connection in autocommit: each statement is a transaction unless one was begun."""
 
@@ -97,7 +102,7 @@ class Connection:
             await self._wire.connect(conninfo, options=options, **KEEPALIVE)
         except psycopg2.Error as error:
             self.close()
-            raise CannotConnect(" ".join(str(error).split())) from None
+            raise CannotConnect(_in_one_line(str(error))) from None
         self.usable = True
 
     async def fetch(

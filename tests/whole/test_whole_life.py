@@ -234,7 +234,9 @@ def test_a_database_that_is_not_there_is_told_in_one_line(home: Path) -> None:
     code, said = daemon.ended()
     assert code == 1
     (line,) = words_of(daemon)
-    assert line.startswith("smsd: cannot start: ")
+    assert line.startswith(
+        "smsd: cannot start: the database cannot be reached: Connection refused. "
+    )
     assert "Traceback" not in said
     assert password not in said
 
