@@ -35,11 +35,12 @@ from smsd.gateway.promises import Offer
 from smsd.gateway.quotas import Quotas
 from smsd.gateway.roster import Roster
 from smsd.gateway.spawn import Spawn
-from smsd.store import call_keys, erasure, messages
+from smsd.store import call_keys, erasure, messages, tickets
 from smsd.store.batch import Batch
 from smsd.store.call_keys import Earlier
 from smsd.store.database import Database
 from smsd.store.messages import NewMessage
+from smsd.store.tickets import TicketSeen
 from smsd.store.waiter import Certainty, NotYetKnown
 
 #: A ticket that nobody knew of for so long may have ended before it is pushed: then it is looked
@@ -208,6 +209,10 @@ class Outbox:
         """The JSON answer of ``GET /messages``."""
         return await messages.read(self._database, caller.org_id, query)
 
+    async def ticket(self, caller: Caller, id_: int) -> TicketSeen | None:
+        """One ticket, with its history."""
+        return await tickets.read(self._database, caller.org_id, id_)
+
     async def forget(self, caller: Caller, address: str) -> int:
         """Delete what this address wrote and was sent; how many messages."""
         return await erasure.forget(self._database, caller.org_id, address_key(address))
@@ -226,8 +231,8 @@ class Outbox:
     async def _hand_over(
         self, stored: Stored, rows: list[NewMessage], offers: list[Offer]
     ) -> list[bool]:
-        tickets = [_ticket(row, id_) for row, id_ in zip(rows, stored.ids, strict=True)]
-        return await self._dispatch.hand_over(list(zip(offers, tickets, strict=True)))
+        made = [_ticket(row, id_) for row, id_ in zip(rows, stored.ids, strict=True)]
+        return await self._dispatch.hand_over(list(zip(offers, made, strict=True)))
 
     async def _hand_over_late(self, truth: Deferred[list[Answer]], call: _Call) -> None:
         (stored,) = await truth or [None]

@@ -52,6 +52,10 @@ _IN_BODY: Json = {
 _PLACES: Json = {
     "id": {"description": "The id that it was given.", "schema": {"type": "string"}},
     "org_id": {"description": "The OrgId.", "schema": ORG},
+    "ticket": {
+        "description": "The id that `POST /send` gave.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
     "secret_key": {
         "description": "The SecretKey. Percent-encoded, so that even / may be part of it; but "
         "proxies log paths, so the header is the better place.",

@@ -51,6 +51,7 @@ HARMLESS: dict[str, str] = {
     "read_handed": "reads",
     "hasten": "a setting of its transaction, gone with it",
     "find_call": "reads",
+    "read_ticket": "reads",
     "prune_calls_everywhere": "throws away what nobody asks for any more",
     "prune_batches_everywhere": "throws away what nobody asks for any more",
     "waiting_orgs": "reads",

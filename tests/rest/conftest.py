@@ -39,10 +39,24 @@ from smsd.rest.services import Services
 from smsd.rest.sims import Sims
 from smsd.rest.site import Site
 from smsd.store.keys import KeySeen, NewKey
+from smsd.store.tickets import Moment, TicketSeen
 
 ORG, SECRET = "myorg", "my-secret-key-123"
 OTHER_ORG, OTHER_SECRET = "other", "other-secret-key-9"
 
+SEEN = TicketSeen(
+    id=5,
+    to="+1555",
+    body="hi",
+    status="sent",
+    sim_slot=0,
+    sim_number=None,
+    device_id="pixel",
+    attempts=1,
+    error=None,
+    error_detail=None,
+    history=[Moment("accepted", "2026-01-31T12:00:00+00:00")],
+)
 TAKEN = Outlook(taken_by=PhoneAndSim(online=True, device_id="pixel", sim_slot=0))
 WAITS = Outlook(waiting_for=PhoneAndSim(online=False, sim_number="+1555"))
 
@@ -154,6 +168,9 @@ class Notes:
 
     def forecast(self, caller: Caller, drafts: Sequence[Draft], *, lone: bool = False) -> Forecast:
         return Forecast(False, [WAITS for _ in drafts])
+
+    async def ticket(self, caller: Caller, id_: int) -> TicketSeen | None:
+        return SEEN if id_ == SEEN.id else None
 
     async def messages(self, caller: Caller, query: MessageQuery) -> bytes:
         self.read.append((caller, query))

@@ -44,7 +44,12 @@ def good_for(notes: Notes, *scopes: Any) -> None:
 
 
 def call(browser: Browser, each: Any, org: str = "myorg", **headers: str) -> Answer:
-    path = each.paths[0].replace("<org_id>", org).replace("<id>", "3f9a0c51e7d2")
+    path = (
+        each.paths[0]
+        .replace("<org_id>", org)
+        .replace("<id>", "3f9a0c51e7d2")
+        .replace("<ticket>", "5")
+    )
     query = "?address=1555" if each.query and each.method == "DELETE" else ""
     body = BODIES[each.paths[0]] if each.body else None
     if body is not None and "org_id" in body:

@@ -408,3 +408,19 @@ def test_every_fault_of_a_query_is_listed(browser: Browser) -> None:
 def test_the_sims_of_an_org_are_listed(browser: Browser) -> None:
     answer = browser.ask("GET", "/sims/myorg", X_Secret_Key=ME["secret_key"])
     assert answer.json() == {"online_devices": 0, "live_sims": [], "known_sims": []}
+
+
+# ---- tickets ----
+
+
+def test_one_ticket_is_shown_with_its_history(browser: Browser) -> None:
+    answer = browser.ask("GET", "/tickets/myorg/5", X_Secret_Key=ME["secret_key"])
+    assert answer.json()["history"] == [{"what": "accepted", "at": "2026-01-31T12:00:00+00:00"}]
+    assert (answer.json()["status"], answer.json()["device_id"]) == ("sent", "pixel")
+
+
+@pytest.mark.parametrize("id_", ["6", "0", "-5", "05", "five", "9" * 30, "%D9%A5"])
+def test_a_ticket_that_is_not_there_is_a_404(browser: Browser, id_: str) -> None:
+    answer = browser.ask("GET", f"/tickets/myorg/{id_}", X_Secret_Key=ME["secret_key"])
+    assert answer.status == 404
+    assert answer.json()["detail"] == "This org has no ticket with this id."

@@ -38,7 +38,7 @@ POSTS = [("/webhook", "/webhook"), ("/send/<org_id>", "/send/myorg")]
 def call(browser: Browser, method: str, path: str, org: str, secret: str | None) -> Answer:
     """Call a route as ``org`` with this secret, in the path where the path has a place for it."""
     filled = path.replace("<org_id>", org).replace("<secret_key>", secret or "none-at-all-x")
-    filled = filled.replace("<id>", "3f9a0c51e7d2")
+    filled = filled.replace("<id>", "3f9a0c51e7d2").replace("<ticket>", "5")
     body = {"org_id": org, **BODIES[path]} if method == "POST" else None
     headers = {} if secret is None or "<secret_key>" in path else {"X_Secret_Key": secret}
     query = "?address=%2B1555" if method == "DELETE" else ""

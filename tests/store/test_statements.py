@@ -88,6 +88,7 @@ TRIED = {
     "fence_batch": {"batch_id": BATCH.format(4)},
     "read_batch": {"batch_id": BATCH.format(4)},
     "prune_batches_everywhere": {},
+    "read_ticket": {**ORG, "id": 2},
     "find_call": {**ORG, "key": "k"},
     "prune_calls_everywhere": {"days": 7},
     "prune_failures_everywhere": {"window": 900},

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from canaries import canaries
 from daemon import Daemon, new_home
-from visitors import Org, Phone, until
+from visitors import Org, Phone, problem, until
 
 pytestmark = pytest.mark.whole
 
@@ -280,3 +280,32 @@ def test_without_a_time_of_the_phone_sent_at_is_the_time_of_the_confirmation(org
         gets(phone, ticket := org.ticket())
         row = org.settled(ticket)
     assert row["sent_at"] >= row["created_at"]
+
+
+def test_a_ticket_is_shown_with_the_phone_that_has_it_and_its_history(org: Org) -> None:
+    number = canaries.number()
+    (ticket,) = many(org, 1, sim=number)
+    shown = org.agent.get(f"/tickets/{org.id}/{ticket}").json()
+    assert (shown["status"], shown["device_id"]) == ("queued", None)
+    assert [each["what"] for each in shown["history"]] == ["accepted"]
+    with org.phone({"slot": 1, "number": number}, device_id="pixel") as phone:
+        gets(phone, ticket)
+        row = org.settled(ticket)
+    shown = org.agent.get(f"/tickets/{org.id}/{ticket}").json()
+    assert (shown["status"], shown["device_id"], shown["sim_slot"]) == ("sent", "pixel", 1)
+    assert [each["what"] for each in shown["history"]] == ["accepted", "given", "sent"]
+    assert shown["history"][0]["at"] == row["created_at"]
+    assert shown["history"][-1]["at"] == row["sent_at"]
+
+
+def test_only_a_ticket_of_the_org_is_shown(org: Org, gateway: Daemon) -> None:
+    (ticket,) = many(org, 1)
+    org.store(org.sms())
+    inbound = next(row["id"] for row in org.read() if row["direction"] == "in")
+    other = Org(gateway.url).claim()
+    with other.agent:
+        for whose, id_ in ((other, ticket + 1), (org, inbound)):
+            answer = whose.agent.get(f"/tickets/{whose.id}/{id_}")
+            assert problem(answer, 404)["detail"] == "This org has no ticket with this id."
+        answer = other.agent.get(f"/tickets/{org.id}/{ticket}")
+        assert answer.status_code == 401

@@ -1,0 +1,77 @@
+"""One ticket, as its org may see it: where it stands, and when it was where."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from smsd.store.database import Database
+from smsd.store.statements import named
+
+_READ = named("read_ticket")
+
+What = Literal["accepted", "given", "pushed", "received", "sent"]
+#: In the order of the columns that the statement gives.
+MOMENTS: tuple[What, ...] = ("accepted", "given", "pushed", "received", "sent")
+
+
+class Moment(Struct, frozen=True):
+    """Something that happened to a ticket, and when (RFC 3339)."""
+
+    what: What
+    at: str
+
+
+class TicketSeen(Struct, frozen=True, kw_only=True):
+    """A ticket with its history; what is not known is not in it.
+
+    `given`: first to a phone's session. `pushed` and `received` (by the phone's socket) are of the
+    last push, and are written down where its session ended without a result.
+    """
+
+    id: int
+    to: str
+    body: str
+    status: str
+    sim_slot: int | None
+    sim_number: str | None
+    device_id: str | None
+    attempts: int
+    error: str | None
+    error_detail: str | None
+    history: list[Moment]
+
+
+async def read(database: Database, org_id: str, ticket: int) -> TicketSeen | None:
+    """The ticket of this org with this id."""
+    rows = await database.run(_READ, org_id=org_id, id=ticket)
+    return _seen(*rows[0]) if rows else None
+
+
+def _seen(
+    id_: int,
+    to: str,
+    body: str,
+    status: str,
+    sim_slot: int | None,
+    sim_number: str | None,
+    device_id: str | None,
+    attempts: int,
+    error: str | None,
+    error_detail: str | None,
+    *times: str | None,
+) -> TicketSeen:
+    return TicketSeen(
+        id=id_,
+        to=to,
+        body=body,
+        status=status,
+        sim_slot=sim_slot,
+        sim_number=sim_number,
+        device_id=device_id,
+        attempts=attempts,
+        error=error,
+        error_detail=error_detail,
+        history=[Moment(what, at) for what, at in zip(MOMENTS, times, strict=True) if at],
+    )
