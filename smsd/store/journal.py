@@ -19,6 +19,12 @@ _LEVELS = {
     "FATAL": LogLevel.warn,
     "PANIC": LogLevel.critical,
 }
+#: Said to every connection that is there, or comes, when the server is told to stop. Nobody has to
+#: know: where it was not us who told it, whoever held the connection says what is lost.
+_TOLD_TO_GO = (
+    "terminating connection due to administrator command",
+    "the database system is shutting down",
+)
 _REMEMBERED = 12
 
 
@@ -42,7 +48,8 @@ class Journal:
         if not line.strip() or not (known or self._starting):
             return
         self._last.append(line.strip())
-        level = _LEVELS[severity] if known else LogLevel.debug
+        quiet = not known or line.strip().endswith(_TOLD_TO_GO)
+        level = LogLevel.debug if quiet else _LEVELS[severity]
         self._log.emit(level, "Postgres: {line}", line=line.strip())
         if READY in line:
             self._starting = False

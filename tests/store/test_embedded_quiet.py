@@ -163,3 +163,12 @@ def test_last_words_are_the_complaints_where_there_are_any():
     assert listening.last_words() == "LOG:  starting"
     listening.hear("FATAL:  could not create lock file")
     assert listening.last_words() == "FATAL:  could not create lock file"
+
+
+def test_who_is_sent_away_by_a_stop_in_order_is_no_warning():
+    listening, events = journal()
+    listening.begin()
+    listening.hear("FATAL:  terminating connection due to administrator command")
+    listening.hear("FATAL:  the database system is shutting down")
+    listening.hear("FATAL:  terminating connection because of a crash of another process")
+    assert [event["log_level"].name for event in events] == ["debug", "debug", "warn"]
