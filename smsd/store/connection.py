@@ -93,8 +93,9 @@ class Connection:
         self._lost = lost
         self._wire = _Wire(reactor=reactor)
         self._wire.lost = self._give_up
-        #: How each statement that was prepared here is executed.
+        #: How each statement that was prepared here is executed, and how often that was done.
         self._prepared: dict[str, str] = {}
+        self._executed = 0
 
     async def open(self, conninfo: str, options: str = OPTIONS) -> None:
         """Connect; raises `CannotConnect`, which says what the database or libpq said."""
@@ -141,10 +142,17 @@ class Connection:
 
     async def _prepare(self, statement: Statement) -> str:
         if statement.name not in self._prepared:
-            cursor = self._wire.cursor()
-            await cast("Deferred[object]", cursor.execute(statement.preparation))
+            await self._tell(statement.preparation)
             self._prepared[statement.name] = statement.execution
+        self._executed += 1
+        if _is_power_of_two(self._executed):
+            # A plan lasts until Postgres has analysed a table anew, which it does once a minute:
+            # one that was made for an empty table would read all of a full one until then.
+            await self._tell("DISCARD PLANS")
         return self._prepared[statement.name]
+
+    async def _tell(self, sql: str) -> None:
+        await cast("Deferred[object]", self._wire.cursor().execute(sql))
 
     def cut(self) -> None:
         """Make the operating system end it: whoever waits for an answer learns so at once."""
@@ -170,3 +178,7 @@ class Connection:
         if self.usable:
             self.usable = False
             self._lost(self)
+
+
+def _is_power_of_two(number: int) -> bool:
+    return number & (number - 1) == 0

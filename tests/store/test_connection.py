@@ -13,6 +13,7 @@ from twisted.internet.protocol import Factory, Protocol
 
 from smsd.domain.errors import Problem, Unavailable
 from smsd.store.connection import Connection
+from smsd.store.statements import Statement
 from smsd.store.trouble import CannotConnect, Contended, DataRefused, is_dead, translated
 
 
@@ -54,6 +55,31 @@ async def test_a_session_answers_in_utc_and_waits_for_nothing_for_ever(connectio
         "application_name": "smsd",
     }.items():
         assert await connection.fetch(sql(f"SHOW {name}")) == [(value,)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_was_planned_for_a_small_table_is_planned_anew_as_it_grows(connection):
+    async def told(*texts):
+        for text in texts:
+            rows = await connection.fetch(sql(text))
+        return rows
+
+    async def way():
+        return " ".join(line for (line,) in await told("EXPLAIN EXECUTE find(7)"))
+
+    find = Statement("find", "SELECT b FROM things WHERE a = %(a)s", prepared=True)
+    await told(
+        "SET plan_cache_mode = force_generic_plan",
+        "CREATE TABLE things (a int PRIMARY KEY, b int) WITH (autovacuum_enabled = false)",
+        "INSERT INTO things VALUES (0, 0)",
+        "ANALYZE things",
+    )
+    await connection.fetch(find, {"a": 0})
+    assert "Seq Scan" in await way()
+    await told("INSERT INTO things SELECT n, n FROM generate_series(1, 10000) AS n")
+    assert "Seq Scan" in await way(), "it knows nothing of that yet"
+    await connection.fetch(find, {"a": 1})
+    assert "Index" in await way()
 
 
 @pytest.mark.parametrize(
