@@ -12,6 +12,7 @@ is to be answered: as a `Reply` where that has headers of its own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from types import EllipsisType
@@ -40,6 +41,7 @@ SECRET_ONLY = None
 
 #: What a path may name of whoever asks; all else in it is for the route itself.
 _IDENTITY = ("org_id", "secret_key")
+_NAME = re.compile(r"<(\w+)>")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -59,6 +61,8 @@ class Route:
     query: Parameters[Any] | None = None
     header: Header | None = None
     example: Any = None
+    #: What the path names beside who is asking.
+    named: tuple[str, ...] = ()
 
     async def respond(self, services: Services, request: Request, path: Mapping[str, str]) -> Reply:
         """From a request to its answer: open, recognise, check, serve."""
@@ -72,7 +76,8 @@ class Route:
             asked.append(self.query.read(request.query))
         if self.header:
             asked.append(self.header.read(request))
-        asked += [part for name, part in path.items() if name not in _IDENTITY]
+        if self.named:
+            asked += [path[name] for name in self.named]
         answer = await self.serve(services, *asked)
         if isinstance(answer, Reply):
             return answer
@@ -127,6 +132,9 @@ def route(
 
     def routed(serve: Serve) -> Route:
         asked = Parameters(query) if query else None
-        return Route(method, paths, serve, identity, answer, needed, body, asked, header, example)
+        named = tuple(name for name in _NAME.findall(paths[0]) if name not in _IDENTITY)
+        return Route(
+            method, paths, serve, identity, answer, needed, body, asked, header, example, named
+        )
 
     return routed

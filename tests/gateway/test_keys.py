@@ -22,6 +22,7 @@ from nodes import (
 from twisted.internet.defer import Deferred
 
 from smsd.domain.allowance import Own
+from smsd.domain.call_key import CallKey
 from smsd.domain.credentials import Credentials
 from smsd.domain.errors import (
     BudgetSpent,
@@ -494,3 +495,16 @@ async def test_a_dry_run_says_to_whom_a_key_may_not_send_and_spends_nothing(node
     with pytest.raises(Invalid, match="This API key"):
         node.outbox.forecast(caller, [Draft(to="+15660001111", body="hi")])
     assert node.database.run_names["spend_segments"] == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_call_that_is_repeated_under_its_own_key_spends_once(node, database):
+    await made_org(database)
+    made = await make(node, segments_a_day=2)
+    caller, again = await opened(node, made.text, "send"), CallKey("once", "0" * 64)
+    drafts = [Draft(to="+15550001111", body=LONG)]
+    first = await soon(node.outbox.accept_once(caller, drafts, again))
+    second = await soon(node.outbox.accept_once(caller, drafts, again))
+    assert (first.replayed, second.replayed) == (False, True)
+    assert [ticket.id for ticket in second.results] == [ticket.id for ticket in first.results]
+    assert (await soon(node.keys.one(Caller(ORG), made.seen.id))).segments_today == 2
