@@ -30,7 +30,13 @@ class Road(NamedTuple):
     width: int
 
 
-STATES_AT = {"queued": (280, 260), "sending": (590, 260), "sent": (900, 130), "failed": (900, 400)}
+STATES_AT = {
+    "queued": (280, 260),
+    "sending": (590, 260),
+    "sent": (900, 130),
+    "failed": (900, 400),
+    "cancelled": (150, 430),
+}
 BIRTHS_AT = {"queued": (40, 260), "sending": (590, 138)}
 ROADS = {
     (NOWHERE, "queued"): Road("M40 260H190", 113, 216, "middle", 16),
@@ -41,6 +47,7 @@ ROADS = {
     ("sending", "failed"): Road("M677 272 812 374", 778, 268, "start", 22),
     ("queued", "sent"): Road("M280 226C300 70 560 60 810 117", 440, 46, "middle", 34),
     ("queued", "failed"): Road("M280 294C300 450 560 460 810 413", 440, 462, "middle", 32),
+    ("queued", "cancelled"): Road("M235 294 178 393", 186, 330, "end", 18),
     ("failed", "sent"): Road("M962 366V167", 974, 250, "start", 14),
 }
 
@@ -94,7 +101,7 @@ def _birth(state: str) -> str:
 
 def _state(state: str) -> str:
     x, y = STATES_AT[state]
-    final = state in ("sent", "failed")
+    final = state in ("sent", "failed", "cancelled")
     inner = f'<rect class="inner" x="{x - 81}" y="{y - 28}" width="162" height="56" rx="12"/>'
     return (
         f'  <g class="state"><rect x="{x - 85}" y="{y - 32}" width="170" height="64" rx="16"/>'

@@ -256,6 +256,12 @@ class BadFrame(Problem):
     slug, title, status, close = "bad_frame", "Bad frame", 400, 4400
 
 
+class NotCancellable(Problem):
+    """The ticket is, or may be, at a phone, or has ended."""
+
+    slug, title, status = "not_cancellable", "Not cancellable", 409
+
+
 class UnknownTicket(Problem):
     """No ticket of this org with this id was ever pushed to a phone."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-Status = Literal["queued", "sending", "sent", "failed"]
+Status = Literal["queued", "sending", "sent", "failed", "cancelled"]
 
 
 class Step(NamedTuple):
@@ -29,6 +29,7 @@ STATES: dict[Status, str] = {
     "sending": "given to a phone's session; its result is awaited",
     "sent": "the phone confirmed",
     "failed": "the phone reported a failure, or the ticket ended otherwise",
+    "cancelled": "taken back by its org before any phone had it",
 }
 
 #: With which states a ticket may be stored, and when.
@@ -48,6 +49,7 @@ STEPS: tuple[Step, ...] = (
         "failed",
         "an earlier push had failed, it waited too long, or the operator ended it",
     ),
+    Step("queued", "cancelled", "taken back, and surely at no phone"),
     Step("failed", "sent", "a late success, for the truth wins"),
 )
 

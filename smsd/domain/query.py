@@ -36,8 +36,8 @@ Asked = Annotated[
     ),
 ]
 Status = Annotated[
-    Literal["received", "queued", "sending", "sent", "failed"],
-    Meta(description="must be one of received, queued, sending, sent, failed"),
+    Literal["received", "queued", "sending", "sent", "failed", "cancelled"],
+    Meta(description="must be one of received, queued, sending, sent, failed, cancelled"),
 ]
 
 

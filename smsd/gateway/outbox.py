@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
 from smsd.domain.call_key import CallKey
-from smsd.domain.errors import Unauthorised
+from smsd.domain.errors import NotCancellable, Unauthorised
 from smsd.domain.numbers import address_key, clean, digits
 from smsd.domain.query import MessageQuery
 from smsd.domain.records import Draft, Ticket, Wish, new_ref
@@ -213,6 +213,17 @@ class Outbox:
         """One ticket, with its history."""
         return await tickets.read(self._database, caller.org_id, id_)
 
+    async def cancel(self, caller: Caller, id_: int) -> TicketSeen | None:
+        """Take a ticket back, as it is then; None where there is none.
+
+        Raises `NotCancellable` where it may be at a phone or has ended. It may be repeated.
+        """
+        await tickets.cancel(self._database, caller.org_id, id_)
+        seen = await self.ticket(caller, id_)
+        if seen is not None and seen.status != "cancelled":
+            raise NotCancellable(_why(seen))
+        return seen
+
     async def forget(self, caller: Caller, address: str) -> int:
         """Delete what this address wrote and was sent; how many messages."""
         return await erasure.forget(self._database, caller.org_id, address_key(address))
@@ -350,3 +361,11 @@ def _ticket(row: NewMessage, id_: int) -> Ticket:
         ref=row.ref or "",
         attempt=1,
     )
+
+
+def _why(seen: TicketSeen) -> str:
+    if seen.status == "sending":
+        return "This ticket is sending: a phone has it, and may have sent it."
+    if seen.status == "queued":
+        return "This ticket is queued once more: a phone had it before, and may have sent it."
+    return f"This ticket has ended: it is {seen.status}."

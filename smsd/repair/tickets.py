@@ -69,6 +69,7 @@ _why_not = {
     "queued": "it waits already.",
     "sent": "it has been sent.",
     "failed": "it has ended; send the SMS anew if it is still wanted.",
+    "cancelled": "its org took it back; send the SMS anew if it is still wanted.",
 }
 
 

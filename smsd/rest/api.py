@@ -44,7 +44,7 @@ from smsd.rest.send import send
 from smsd.rest.services import Services
 from smsd.rest.shortcuts import Shortcuts
 from smsd.rest.sims import list_sims
-from smsd.rest.ticket import show_ticket
+from smsd.rest.ticket import cancel_ticket, show_ticket
 from smsd.rest.webhook import store_inbound
 
 #: All that clients of the API can ask for, in the order of the OpenAPI document.
@@ -54,6 +54,7 @@ ROUTES: tuple[Route, ...] = (
     forget_address,
     send,
     show_ticket,
+    cancel_ticket,
     list_sims,
     rotate_secret,
     make_key,

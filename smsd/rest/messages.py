@@ -27,7 +27,7 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
     body: str
     sim_slot: int | None
     sim_number: str | None
-    status: Literal["received", "queued", "sending", "sent", "failed"]
+    status: Literal["received", "queued", "sending", "sent", "failed", "cancelled"]
     device_ts: int | None
     created_at: str
     sent_at: str | None = None

@@ -10,6 +10,7 @@ from smsd.store.database import Database
 from smsd.store.statements import named
 
 _READ = named("read_ticket")
+_CANCEL = named("cancel_ticket")
 
 What = Literal["accepted", "given", "pushed", "received", "sent"]
 #: In the order of the columns that the statement gives.
@@ -47,6 +48,11 @@ async def read(database: Database, org_id: str, ticket: int) -> TicketSeen | Non
     """The ticket of this org with this id."""
     rows = await database.run(_READ, org_id=org_id, id=ticket)
     return _seen(*rows[0]) if rows else None
+
+
+async def cancel(database: Database, org_id: str, ticket: int) -> bool:
+    """End the ticket, if it is surely at no phone; whether it was. It may be repeated."""
+    return bool(await database.run(_CANCEL, org_id=org_id, id=ticket))
 
 
 def _seen(

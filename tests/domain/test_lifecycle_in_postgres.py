@@ -12,7 +12,7 @@ import pytest_twisted
 
 from smsd.domain.lifecycle import BIRTHS, RECEIVED, RESULTS, STATES, STEPS
 from smsd.domain.records import Result, new_ref
-from smsd.store import limits, messages, remedies, resumption
+from smsd.store import limits, messages, remedies, resumption, tickets
 from smsd.store.messages import NewMessage, Pushed, Served, Told
 from smsd.store.resumption import InDoubt, Waited
 from smsd.store.statements import Statement, all_statements, named
@@ -36,6 +36,7 @@ CARRIES: dict[str, dict[str, Any]] = {
     },
     "sent": {"sent_at": "2001-01-01", "error": None, "attempts": 1},
     "failed": {"sent_at": None, "error": "unconfirmed"},
+    "cancelled": {"sent_at": None, "error": None, "attempts": 0},
 }
 #: What would break each of these.
 WRONG = {"attempts": 0, "session_id": None, "handed_at": None}
@@ -46,7 +47,7 @@ ALL = {**EMPTY, "attempts": 1}
 def wrong(state: str, column: str) -> Any:
     """A value of the column that this state must not carry."""
     if column in WRONG:
-        return WRONG[column]
+        return 1 if CARRIES[state][column] == 0 else WRONG[column]
     return None if CARRIES[state][column] else {"sent_at": "2001-01-01", "error": "x"}[column]
 
 
@@ -109,7 +110,7 @@ async def test_a_ticket_enters_a_state_only_with_all_that_the_state_must_carry(
     assert await enter(database, 1, enters, whole) is None
 
 
-@pytest.mark.parametrize("strange", [RECEIVED, "pending", "delivered", "cancelled", "SENT", ""])
+@pytest.mark.parametrize("strange", [RECEIVED, "pending", "delivered", "canceled", "SENT", ""])
 @pytest_twisted.ensureDeferred
 async def test_no_other_state_is_let_in_whatever_the_ticket_carries(database, strange):
     for id_, state in enumerate(STATES):
@@ -188,6 +189,12 @@ async def fail_ticket(database, rows):
         await remedies.fail(database, ORG, row["id"], "by hand")
 
 
+async def cancel(database, rows):
+    before = dict(await ask(database, "SELECT id, status || attempts FROM messages"))
+    for row in rows:
+        assert await tickets.cancel(database, ORG, row["id"]) == (before[row["id"]] == "queued0")
+
+
 async def expire(database, rows):
     await ask(database, "UPDATE messages SET created_at = '2001-01-01'")
     async for _ in limits.expire_everywhere(database, 60):
@@ -226,6 +233,7 @@ WRITERS = {
     "push_again": (push_again, {("sending", "failed")}),
     "note_waits": (note_waits, set()),
     "requeue_ticket": (requeue_ticket, {("sending", "queued")}),
+    "cancel_ticket": (cancel, {("queued", "cancelled")}),
     "expire_tickets": (expire, {("queued", "failed")}),
     "fail_ticket": (fail_ticket, {("queued", "failed"), ("sending", "failed")}),
     "fail_pending_everywhere": (fail_pending, {("queued", "failed"), ("sending", "failed")}),
@@ -252,7 +260,7 @@ async def rows_in_every_state(database) -> None:
     for state, (attempts, pushed_at, received_at, receipted) in product(STATES, doubts):
         known = {"pushed_at": pushed_at, "received_at": received_at, "receipted": receipted}
         carried = {"session_id": SESSION, "handed_at": "2001-01-01", **CARRIES[state]}
-        if attempts >= carried.get("attempts", 0):
+        if attempts >= carried.get("attempts", 0) and (state != "cancelled" or not attempts):
             id_ += 1
             await put(database, id_, state, **{**carried, "attempts": attempts, **known})
 

@@ -172,6 +172,9 @@ class Notes:
     async def ticket(self, caller: Caller, id_: int) -> TicketSeen | None:
         return SEEN if id_ == SEEN.id else None
 
+    async def cancel(self, caller: Caller, id_: int) -> TicketSeen | None:
+        return await self.ticket(caller, id_)
+
     async def messages(self, caller: Caller, query: MessageQuery) -> bytes:
         self.read.append((caller, query))
         return b'{"org_id":"%b","count":0,"messages":[]}' % caller.org_id.encode()

@@ -89,6 +89,7 @@ TRIED = {
     "read_batch": {"batch_id": BATCH.format(4)},
     "prune_batches_everywhere": {},
     "read_ticket": {**ORG, "id": 2},
+    "cancel_ticket": {**ORG, "id": 2},
     "find_call": {**ORG, "key": "k"},
     "prune_calls_everywhere": {"days": 7},
     "prune_failures_everywhere": {"window": 900},
@@ -378,6 +379,9 @@ BROKEN = [
     (LIFE, outbound("sent", ", sent_at", ", now()")),
     (LIFE, outbound("sent", ", attempts, sent_at, error", ", 1, now(), 'x'")),
     (LIFE, outbound("failed")),
+    (LIFE, outbound("cancelled", ", error", ", 'x'")),
+    (LIFE, outbound("cancelled", ", sent_at", ", now()")),
+    (LIFE, outbound("cancelled", ", attempts", ", 1")),
     (LIFE, outbound("failed", ", error, sent_at", ", 'x', now()")),
 ]
 FINE = [
@@ -387,6 +391,7 @@ FINE = [
     outbound("sending", SENDING, f", 1, '{SESSION}', now()"),
     outbound("sent", ", attempts, sent_at", ", 1, now()"),
     outbound("failed", ", error", ", 'x'"),
+    outbound("cancelled"),
 ]
 
 

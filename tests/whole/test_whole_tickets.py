@@ -309,3 +309,30 @@ def test_only_a_ticket_of_the_org_is_shown(org: Org, gateway: Daemon) -> None:
             assert problem(answer, 404)["detail"] == "This org has no ticket with this id."
         answer = other.agent.get(f"/tickets/{org.id}/{ticket}")
         assert answer.status_code == 401
+
+
+def test_a_ticket_that_waits_is_cancelled_and_no_phone_gets_it(org: Org) -> None:
+    first, second = many(org, 2)
+    path = f"/tickets/{org.id}/{first}"
+    for _ in range(2):
+        answer = org.agent.delete(path)
+        assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
+    with org.phone() as phone:
+        gets(phone, second)
+        org.settled(second)
+        assert tickets_heard(phone) == []
+    assert [row["status"] for row in org.read()] == ["cancelled", "sent"]
+    assert [row["id"] for row in org.read(status="cancelled")] == [first]
+    told = problem(org.agent.delete(f"/tickets/{org.id}/{second}"), 409)
+    assert told["detail"] == "This ticket has ended: it is sent."
+
+
+def test_a_ticket_that_a_phone_has_is_not_cancelled(org: Org) -> None:
+    with org.phone() as phone:
+        (ticket,) = many(org, 1)
+        assert phone.hear()["id"] == ticket
+        told = problem(org.agent.delete(f"/tickets/{org.id}/{ticket}"), 409)
+        assert told["detail"] == "This ticket is sending: a phone has it, and may have sent it."
+        phone.confirm(ticket)
+        assert org.settled(ticket)["status"] == "sent"
+    assert org.agent.delete(f"/tickets/{org.id}/{ticket + 1}").status_code == 404
