@@ -191,6 +191,7 @@ class Outbox:
         except BaseException:
             self._dispatch.withdraw(call.offers)
             raise
+        self.accepted += len(stored.ids)
         given = await self._hand_over(stored, call.rows, call.offers)
         results = [
             AcceptedTicket(id_, draft.to, "sending" if pushed else "queued")
@@ -250,6 +251,7 @@ class Outbox:
         if stored is None:
             self._dispatch.withdraw(call.offers)
             return
+        self.accepted += len(stored.ids)
         gone = [at for at, id_ in enumerate(stored.ids) if id_ in stored.gone]
         there = [at for at, id_ in enumerate(stored.ids) if id_ not in stored.gone]
         self._dispatch.withdraw([call.offers[at] for at in gone])
