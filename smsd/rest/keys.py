@@ -139,6 +139,20 @@ _KEY = {
 }
 
 
+#: Bounds of what is sent need the scope to send.
+_BOUNDED = {
+    "anyOf": [
+        {"properties": {"scopes": {"contains": {"const": "send"}}}},
+        {
+            "properties": {
+                "to_prefixes": {"maxItems": 0},
+                "segments_a_day": {"type": "null"},
+            }
+        },
+    ]
+}
+
+
 @route(
     "POST",
     "/keys/<org_id>",
@@ -152,6 +166,7 @@ _KEY = {
             "to_prefixes": ["+1555"],
             "segments_a_day": 200,
         },
+        rule=_BOUNDED,
     ),
     answer=KeyMade,
     example={

@@ -35,13 +35,14 @@ async def filled(database):
     await ask(database, "ANALYZE")
 
 
-async def plan(database, name, options="COSTS", **parameters):
+async def plan(database, statement, /, options="COSTS", **parameters):
     """How the statement is done: with these parameters or, if it is prepared, with any."""
     explain = f"EXPLAIN ({options}, FORMAT JSON)"
-    statement = named(name)
+    statement = named(statement)
     if statement.prepared:
         return await prepared(database, statement, explain, parameters)
-    rows = await database.run(Statement(name, f"{explain} {statement.sql}"), **parameters)
+    explained = Statement(statement.name, f"{explain} {statement.sql}")
+    rows = await database.run(explained, **parameters)
     return planned(rows)
 
 

@@ -55,8 +55,8 @@ class Caller:
         return status
 
     def is_refused(self, call: str) -> None:
-        """Ask until it is."""
-        assert any(self.ask(call) == 503 for _ in range(50)), f"{call} is served all the same"
+        """Ask until it is; what `/ready` says may be a second old."""
+        until(lambda: self.ask(call) == 503)
 
     def lost(self) -> list[str]:
         """What was acknowledged and is not stored once."""

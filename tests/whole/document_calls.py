@@ -16,6 +16,7 @@ HONEST = Path(__file__).with_name("honest_callers.py")
 #: What is bad and over 1 MiB is told 413 before anybody reads it. A call that is not a WebSocket
 #: handshake (schemathesis makes no others) is told 426 at /websocket, whatever it asks.
 #: Of the calls that set another secret the first is obeyed; to the others it is an old one.
+#: The OrgId in a path is always the real one, so that a ticket may be found where it was to be bad.
 #: DELETE takes one person's messages out of a list that stays: to read the list afterwards is no
 #: use of what was deleted.
 CONFIG = """
@@ -32,6 +33,10 @@ negative_data_rejection.expected-statuses = ["400", "401", "404", "405", "413", 
 include-path = "/websocket"
 checks.positive_data_acceptance.expected-statuses = ["401", "426"]
 checks.negative_data_rejection.expected-statuses = ["400", "401", "422", "426"]
+
+[[operations]]
+include-path = "/tickets/{{org_id}}/{{ticket}}"
+checks.negative_data_rejection.expected-statuses = ["200", "400", "401", "404", "409", "422"]
 
 [[operations]]
 include-path = "/orgs/{{org_id}}/secret"

@@ -1,12 +1,14 @@
 """For schemathesis: whoever sends good data says who they are, in the same words everywhere.
 
 The document cannot say that a secret in the body must be the one in the header; generated ones
-never would be. Only data that is meant to be good is made so; the bad is left as bad as it is.
+never would be. Nor can it say that an Idempotency-Key is for one call only. Only data that is meant
+to be good is made so; the bad is left as bad as it is.
 """
 
 from __future__ import annotations
 
 import os
+import uuid
 from typing import Any
 
 import schemathesis
@@ -27,3 +29,6 @@ def before_call(context: Any, case: Any, kwargs: dict[str, Any]) -> None:
             part.update({name: mine for name, mine in OURS.items() if name in part})
     if isinstance(case.body, dict) and "new_secret_key" in case.body:
         case.body["grace"] = LONG
+    for name in case.headers or ():
+        if name.lower() == "idempotency-key":
+            case.headers[name] = str(uuid.uuid4())

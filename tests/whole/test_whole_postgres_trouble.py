@@ -18,7 +18,7 @@ from canaries import canaries
 from daemon import Daemon, bare_environment, new_home
 from faults.postgres import Postgres
 from faults.pulse import Pulse
-from visitors import Org
+from visitors import Org, until
 
 pytestmark = pytest.mark.whole
 
@@ -164,7 +164,7 @@ def test_what_cannot_be_served_is_refused_and_is_served_when_postgres_is_well(
         assert pulse.refusals == []
         witness.after()
         witness.is_served()
-        assert callers[0].ask("ready") == 200
+        until(lambda: callers[0].ask("ready") == 200)
         assert [text for caller in callers for text in caller.lost()] == []
     assert told_of_database(gateway, said) == trouble.told
     figures = {
