@@ -13,7 +13,7 @@ import pytest_twisted
 from seed import HMAC, SESSION, append, ask, claimed, pushed, ticket
 
 from smsd.domain.records import jsoned
-from smsd.store import binaries
+from smsd.store import binaries, statements
 from smsd.store.statements import Statement, all_statements, named
 from smsd.store.trouble import DataRefused
 
@@ -228,6 +228,33 @@ def test_only_upkeep_crosses_orgs(statement):
 def test_an_unknown_name_is_an_error_at_once():
     with pytest.raises(KeyError):
         named("no_such_statement")
+
+
+SQL = Path(statements.__file__).with_name("sql")
+
+
+@pytest.mark.parametrize("statement", all_statements().values(), ids=lambda s: s.name)
+def test_no_part_is_left_unspelt(statement):
+    assert not re.search(r"@\w|\$\d", statement.sql)
+
+
+def test_every_part_stands_for_itself_somewhere():
+    parts = re.findall(r"^-- part (\w+) --$", SQL.joinpath("parts.sql").read_text(), re.MULTILINE)
+    files = (path.read_text() for path in SQL.iterdir())
+    used = re.findall(r"^ *@(\w+)", "".join(files), re.MULTILINE)
+    assert parts
+    assert sorted(parts) == sorted(set(used))
+
+
+def test_a_part_takes_the_words_behind_its_name_and_keeps_the_indent():
+    spelt = statements.spelt_out("WITH told AS (\n    @tell_of_tickets changed\n)\n")
+    assert "\n    INSERT INTO events (\n" in spelt
+    assert "\n    FROM heard AS h JOIN changed AS m USING (org_id)\n)" in spelt
+
+
+def test_an_unknown_part_is_an_error_at_once():
+    with pytest.raises(KeyError, match="no_such_part"):
+        statements.spelt_out("  @no_such_part acme")
 
 
 @pytest_twisted.ensureDeferred

@@ -112,12 +112,7 @@ WITH RECURSIVE given AS MATERIALIZED (
     ORDER BY w.org_id, w.id
     LIMIT %(most)s
 ), heard AS MATERIALIZED (
-    SELECT c.org_id, c.last_event
-    FROM org_counters AS c
-    WHERE c.org_id = ANY (ARRAY(SELECT DISTINCT org_id FROM late))
-        AND c.listens_until > clock_timestamp()
-    ORDER BY c.org_id
-    FOR UPDATE
+    @listening_of late
 ), held AS MATERIALIZED (
     SELECT m.org_id, m.id, l.ttl
     FROM late AS l JOIN messages AS m USING (org_id, id)
@@ -131,18 +126,9 @@ WITH RECURSIVE given AS MATERIALIZED (
     WHERE m.org_id = h.org_id AND m.id = h.id
     RETURNING m.*
 ), told AS (
-    INSERT INTO events (
-        org_id, id, type, message_id, direction, address_key, sim_slot, sim_digits, data
-    )
-    SELECT h.org_id, h.last_event + row_number() OVER (PARTITION BY h.org_id ORDER BY m.id),
-        'ticket.' || m.status, m.id, m.direction, m.address_key, m.sim_slot, m.sim_digits,
-        shown_message(row_to_json(m))
-    FROM heard AS h JOIN expired AS m USING (org_id)
+    @tell_of_tickets expired
     RETURNING org_id, id
 ), told_upto AS (
-    UPDATE org_counters AS c
-    SET last_event = t.last
-    FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
-    WHERE c.org_id = t.org_id
+    @count_told
 )
 SELECT org_id, id FROM expired

@@ -105,12 +105,7 @@ WITH given AS MATERIALIZED (
         sent_at bigint, ref text, sim_slot smallint, sim_number text, sim_digits text
     )
 ), heard AS MATERIALIZED (
-    SELECT c.org_id, c.last_event
-    FROM org_counters AS c
-    WHERE c.org_id = ANY (ARRAY(SELECT DISTINCT org_id FROM given))
-        AND c.listens_until > clock_timestamp()
-    ORDER BY c.org_id
-    FOR UPDATE
+    @listening_of given
 ), held AS MATERIALIZED (
     SELECT m.*
     FROM (
@@ -146,19 +141,10 @@ WITH given AS MATERIALIZED (
     WHERE m.org_id = t.org_id AND m.id = t.id
     RETURNING m.*
 ), told AS (
-    INSERT INTO events (
-        org_id, id, type, message_id, direction, address_key, sim_slot, sim_digits, data
-    )
-    SELECT h.org_id, h.last_event + row_number() OVER (PARTITION BY h.org_id ORDER BY m.id),
-        'ticket.' || m.status, m.id, m.direction, m.address_key, m.sim_slot, m.sim_digits,
-        shown_message(row_to_json(m))
-    FROM heard AS h JOIN settled AS m USING (org_id)
+    @tell_of_tickets settled
     RETURNING org_id, id
 ), told_upto AS (
-    UPDATE org_counters AS c
-    SET last_event = t.last
-    FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
-    WHERE c.org_id = t.org_id
+    @count_told
 )
 SELECT g.ord,
     CASE WHEN t.ord IS NOT NULL THEN 'settled'
@@ -179,12 +165,7 @@ WITH serves AS (
         sim_key text, sim_slot smallint, sim_number text, sim_digits text
     )
 ), heard AS MATERIALIZED (
-    SELECT c.org_id, c.last_event
-    FROM org_counters AS c
-    WHERE c.org_id = %(org_id)s
-        AND c.listens_until > clock_timestamp()
-    ORDER BY c.org_id
-    FOR UPDATE
+    @listening_one
 ), free AS MATERIALIZED (
     SELECT w.org_id, w.id
     FROM serves AS s CROSS JOIN LATERAL (
@@ -217,19 +198,10 @@ WITH serves AS (
     WHERE m.org_id = f.org_id AND m.id = f.id AND s.sim_key = m.sim_key
     RETURNING m.*
 ), told AS (
-    INSERT INTO events (
-        org_id, id, type, message_id, direction, address_key, sim_slot, sim_digits, data
-    )
-    SELECT h.org_id, h.last_event + row_number() OVER (PARTITION BY h.org_id ORDER BY m.id),
-        'ticket.' || m.status, m.id, m.direction, m.address_key, m.sim_slot, m.sim_digits,
-        shown_message(row_to_json(m))
-    FROM heard AS h JOIN claimed AS m USING (org_id)
+    @tell_of_tickets claimed
     RETURNING org_id, id
 ), told_upto AS (
-    UPDATE org_counters AS c
-    SET last_event = t.last
-    FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
-    WHERE c.org_id = t.org_id
+    @count_told
 ), noted AS (
     INSERT INTO batches (batch_id, ids)
     SELECT %(batch_id)s::uuid, array_agg(id) FROM claimed
@@ -255,12 +227,7 @@ WITH given AS MATERIALIZED (
         org_id text, id bigint, session_id uuid, phone_id text, pushed bigint, received bigint
     )
 ), heard AS MATERIALIZED (
-    SELECT c.org_id, c.last_event
-    FROM org_counters AS c
-    WHERE c.org_id = ANY (ARRAY(SELECT DISTINCT org_id FROM given))
-        AND c.listens_until > clock_timestamp()
-    ORDER BY c.org_id
-    FOR UPDATE
+    @listening_of given
 ), held AS MATERIALIZED (
     SELECT m.org_id, m.id
     FROM messages AS m JOIN given AS g USING (org_id, id)
@@ -284,20 +251,11 @@ WITH given AS MATERIALIZED (
     WHERE m.org_id = h.org_id AND m.id = h.id
     RETURNING m.*
 ), told AS (
-    INSERT INTO events (
-        org_id, id, type, message_id, direction, address_key, sim_slot, sim_digits, data
-    )
-    SELECT h.org_id, h.last_event + row_number() OVER (PARTITION BY h.org_id ORDER BY m.id),
-        'ticket.' || m.status, m.id, m.direction, m.address_key, m.sim_slot, m.sim_digits,
-        shown_message(row_to_json(m))
-    FROM heard AS h JOIN ended AS m USING (org_id)
+    @tell_of_tickets ended
     WHERE m.status = 'queued'
     RETURNING org_id, id
 ), told_upto AS (
-    UPDATE org_counters AS c
-    SET last_event = t.last
-    FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
-    WHERE c.org_id = t.org_id
+    @count_told
 )
 SELECT org_id, id, status, sim_key FROM ended
 UNION ALL
@@ -316,12 +274,7 @@ WITH late AS MATERIALIZED (
     ORDER BY org_id, id
     LIMIT 1000
 ), heard AS MATERIALIZED (
-    SELECT c.org_id, c.last_event
-    FROM org_counters AS c
-    WHERE c.org_id = ANY (ARRAY(SELECT DISTINCT org_id FROM late))
-        AND c.listens_until > clock_timestamp()
-    ORDER BY c.org_id
-    FOR UPDATE
+    @listening_of late
 ), held AS MATERIALIZED (
     SELECT m.org_id, m.id
     FROM late AS l CROSS JOIN LATERAL (
@@ -339,19 +292,10 @@ WITH late AS MATERIALIZED (
     WHERE m.org_id = h.org_id AND m.id = h.id
     RETURNING m.*
 ), told AS (
-    INSERT INTO events (
-        org_id, id, type, message_id, direction, address_key, sim_slot, sim_digits, data
-    )
-    SELECT h.org_id, h.last_event + row_number() OVER (PARTITION BY h.org_id ORDER BY m.id),
-        'ticket.' || m.status, m.id, m.direction, m.address_key, m.sim_slot, m.sim_digits,
-        shown_message(row_to_json(m))
-    FROM heard AS h JOIN failed AS m USING (org_id)
+    @tell_of_tickets failed
     RETURNING org_id, id
 ), told_upto AS (
-    UPDATE org_counters AS c
-    SET last_event = t.last
-    FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
-    WHERE c.org_id = t.org_id
+    @count_told
 )
 SELECT org_id, id FROM failed
 

@@ -4,12 +4,7 @@ WITH given AS MATERIALIZED (
     SELECT *
     FROM json_to_recordset(%(rows)s::json) AS g (org_id text, session_id uuid, phone_id text)
 ), heard AS MATERIALIZED (
-    SELECT c.org_id, c.last_event
-    FROM org_counters AS c
-    WHERE c.org_id = ANY (ARRAY(SELECT DISTINCT org_id FROM given))
-        AND c.listens_until > clock_timestamp()
-    ORDER BY c.org_id
-    FOR UPDATE
+    @listening_of given
 ), begun AS (
     INSERT INTO sessions AS s (org_id, session_id, phone_id, node_id)
     SELECT org_id, session_id, phone_id, %(node_id)s
@@ -18,18 +13,10 @@ WITH given AS MATERIALIZED (
     ON CONFLICT (org_id, session_id) DO NOTHING
     RETURNING s.*
 ), told AS (
-    INSERT INTO events (org_id, id, type, data)
-    SELECT h.org_id,
-        h.last_event + row_number() OVER (
-            PARTITION BY h.org_id ORDER BY s.connected_at, s.session_id),
-        'phone.online', shown_phone(row_to_json(s))
-    FROM heard AS h JOIN begun AS s USING (org_id)
+    @tell_of_phones phone.online begun
     RETURNING org_id, id
 ), told_upto AS (
-    UPDATE org_counters AS c
-    SET last_event = t.last
-    FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
-    WHERE c.org_id = t.org_id
+    @count_told
 )
 SELECT session_id FROM begun
 
@@ -41,12 +28,7 @@ WITH given AS MATERIALIZED (
         org_id text, session_id uuid, phone_id text, sims jsonb
     )
 ), heard AS MATERIALIZED (
-    SELECT c.org_id, c.last_event
-    FROM org_counters AS c
-    WHERE c.org_id = ANY (ARRAY(SELECT DISTINCT org_id FROM given))
-        AND c.listens_until > clock_timestamp()
-    ORDER BY c.org_id
-    FOR UPDATE
+    @listening_of given
 ), on_line AS (
     UPDATE sessions AS s
     SET sims = g.sims, phone_id = g.phone_id
@@ -69,12 +51,7 @@ WITH given AS MATERIALIZED (
     SET slot = EXCLUDED.slot, number = EXCLUDED.number, label = EXCLUDED.label,
         carrier = EXCLUDED.carrier, last_seen = EXCLUDED.last_seen
 ), told AS (
-    INSERT INTO events (org_id, id, type, data)
-    SELECT h.org_id,
-        h.last_event + row_number() OVER (
-            PARTITION BY h.org_id ORDER BY s.connected_at, s.session_id),
-        'sims.changed', shown_phone(row_to_json(s))
-    FROM heard AS h JOIN on_line AS s USING (org_id)
+    @tell_of_phones sims.changed on_line
     WHERE s.sims IS DISTINCT FROM (
         -- As it was when this statement began.
         SELECT b.sims FROM sessions AS b
@@ -82,10 +59,7 @@ WITH given AS MATERIALIZED (
     )
     RETURNING org_id, id
 ), told_upto AS (
-    UPDATE org_counters AS c
-    SET last_event = t.last
-    FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
-    WHERE c.org_id = t.org_id
+    @count_told
 )
 SELECT session_id FROM on_line
 
@@ -95,12 +69,7 @@ WITH given AS MATERIALIZED (
     SELECT *
     FROM json_to_recordset(%(rows)s::json) AS g (org_id text, session_id uuid)
 ), heard AS MATERIALIZED (
-    SELECT c.org_id, c.last_event
-    FROM org_counters AS c
-    WHERE c.org_id = ANY (ARRAY(SELECT DISTINCT org_id FROM given))
-        AND c.listens_until > clock_timestamp()
-    ORDER BY c.org_id
-    FOR UPDATE
+    @listening_of given
 ), ended AS (
     DELETE FROM sessions AS s
     USING given AS g
@@ -108,18 +77,10 @@ WITH given AS MATERIALIZED (
         AND (SELECT count(*) FROM heard) >= 0
     RETURNING s.*
 ), told AS (
-    INSERT INTO events (org_id, id, type, data)
-    SELECT h.org_id,
-        h.last_event + row_number() OVER (
-            PARTITION BY h.org_id ORDER BY s.connected_at, s.session_id),
-        'phone.offline', shown_phone(row_to_json(s))
-    FROM heard AS h JOIN ended AS s USING (org_id)
+    @tell_of_phones phone.offline ended
     RETURNING org_id, id
 ), told_upto AS (
-    UPDATE org_counters AS c
-    SET last_event = t.last
-    FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
-    WHERE c.org_id = t.org_id
+    @count_told
 )
 SELECT session_id FROM ended
 
@@ -179,18 +140,10 @@ WITH gone AS (
     WHERE s.node_id = %(node_id)s AND (SELECT count(*) FROM heard) >= 0
     RETURNING s.*
 ), told AS (
-    INSERT INTO events (org_id, id, type, data)
-    SELECT h.org_id,
-        h.last_event + row_number() OVER (
-            PARTITION BY h.org_id ORDER BY s.connected_at, s.session_id),
-        'phone.offline', shown_phone(row_to_json(s))
-    FROM heard AS h JOIN ended AS s USING (org_id)
+    @tell_of_phones phone.offline ended
     RETURNING org_id, id
 ), told_upto AS (
-    UPDATE org_counters AS c
-    SET last_event = t.last
-    FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
-    WHERE c.org_id = t.org_id
+    @count_told
 )
 SELECT DISTINCT org_id FROM ended
 
@@ -215,17 +168,9 @@ WITH dead AS (
     WHERE s.node_id = dead.node_id AND (SELECT count(*) FROM heard) >= 0
     RETURNING s.*
 ), told AS (
-    INSERT INTO events (org_id, id, type, data)
-    SELECT h.org_id,
-        h.last_event + row_number() OVER (
-            PARTITION BY h.org_id ORDER BY s.connected_at, s.session_id),
-        'phone.offline', shown_phone(row_to_json(s))
-    FROM heard AS h JOIN ended AS s USING (org_id)
+    @tell_of_phones phone.offline ended
     RETURNING org_id, id
 ), told_upto AS (
-    UPDATE org_counters AS c
-    SET last_event = t.last
-    FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
-    WHERE c.org_id = t.org_id
+    @count_told
 )
 SELECT node_id FROM dead

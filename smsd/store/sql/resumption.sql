@@ -25,12 +25,7 @@ LIMIT 10000
 WITH given AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(rows)s::json) AS g (id bigint, session_id uuid)
 ), heard AS MATERIALIZED (
-    SELECT c.org_id, c.last_event
-    FROM org_counters AS c
-    WHERE c.org_id = %(org_id)s
-        AND c.listens_until > clock_timestamp()
-    ORDER BY c.org_id
-    FOR UPDATE
+    @listening_one
 ), held AS MATERIALIZED (
     SELECT m.id, m.receipted >= %(max_attempts)s AS hopeless
     FROM messages AS m JOIN given AS g USING (id)
@@ -55,20 +50,11 @@ WITH given AS MATERIALIZED (
     WHERE m.org_id = %(org_id)s AND m.id = h.id
     RETURNING m.*
 ), told AS (
-    INSERT INTO events (
-        org_id, id, type, message_id, direction, address_key, sim_slot, sim_digits, data
-    )
-    SELECT h.org_id, h.last_event + row_number() OVER (PARTITION BY h.org_id ORDER BY m.id),
-        'ticket.' || m.status, m.id, m.direction, m.address_key, m.sim_slot, m.sim_digits,
-        shown_message(row_to_json(m))
-    FROM heard AS h JOIN given_again AS m USING (org_id)
+    @tell_of_tickets given_again
     WHERE m.status = 'failed'
     RETURNING org_id, id
 ), told_upto AS (
-    UPDATE org_counters AS c
-    SET last_event = t.last
-    FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
-    WHERE c.org_id = t.org_id
+    @count_told
 ), noted AS (
     INSERT INTO batches (batch_id, ids)
     SELECT %(batch_id)s::uuid, array_agg(id) FROM given_again
@@ -99,12 +85,7 @@ WITH late AS MATERIALIZED (
     ORDER BY org_id, id
     LIMIT 1000
 ), heard AS MATERIALIZED (
-    SELECT c.org_id, c.last_event
-    FROM org_counters AS c
-    WHERE c.org_id = ANY (ARRAY(SELECT DISTINCT org_id FROM late))
-        AND c.listens_until > clock_timestamp()
-    ORDER BY c.org_id
-    FOR UPDATE
+    @listening_of late
 ), held AS MATERIALIZED (
     SELECT m.org_id, m.id, m.receipted >= %(max_attempts)s AS hopeless
     FROM late AS l CROSS JOIN LATERAL (
@@ -125,18 +106,9 @@ WITH late AS MATERIALIZED (
     WHERE m.org_id = h.org_id AND m.id = h.id
     RETURNING m.*
 ), told AS (
-    INSERT INTO events (
-        org_id, id, type, message_id, direction, address_key, sim_slot, sim_digits, data
-    )
-    SELECT h.org_id, h.last_event + row_number() OVER (PARTITION BY h.org_id ORDER BY m.id),
-        'ticket.' || m.status, m.id, m.direction, m.address_key, m.sim_slot, m.sim_digits,
-        shown_message(row_to_json(m))
-    FROM heard AS h JOIN changed AS m USING (org_id)
+    @tell_of_tickets changed
     RETURNING org_id, id
 ), told_upto AS (
-    UPDATE org_counters AS c
-    SET last_event = t.last
-    FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
-    WHERE c.org_id = t.org_id
+    @count_told
 )
 SELECT org_id, id, status FROM changed

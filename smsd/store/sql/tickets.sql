@@ -12,12 +12,7 @@ WHERE m.org_id = %(org_id)s AND m.id = %(id)s AND m.direction = 'out'
 -- A ticket that waits and was never given to a phone, or came back from it for certain, ends
 -- because its org says so.
 WITH heard AS MATERIALIZED (
-    SELECT c.org_id, c.last_event
-    FROM org_counters AS c
-    WHERE c.org_id = %(org_id)s
-        AND c.listens_until > clock_timestamp()
-    ORDER BY c.org_id
-    FOR UPDATE
+    @listening_one
 ), cancelled AS (
     UPDATE messages AS m
     SET status = 'cancelled'
@@ -25,18 +20,9 @@ WITH heard AS MATERIALIZED (
         AND (SELECT count(*) FROM heard) >= 0
     RETURNING m.*
 ), told AS (
-    INSERT INTO events (
-        org_id, id, type, message_id, direction, address_key, sim_slot, sim_digits, data
-    )
-    SELECT h.org_id, h.last_event + row_number() OVER (PARTITION BY h.org_id ORDER BY m.id),
-        'ticket.' || m.status, m.id, m.direction, m.address_key, m.sim_slot, m.sim_digits,
-        shown_message(row_to_json(m))
-    FROM heard AS h JOIN cancelled AS m USING (org_id)
+    @tell_of_tickets cancelled
     RETURNING org_id, id
 ), told_upto AS (
-    UPDATE org_counters AS c
-    SET last_event = t.last
-    FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
-    WHERE c.org_id = t.org_id
+    @count_told
 )
 SELECT id FROM cancelled

@@ -1,0 +1,44 @@
+-- part listening_of --
+-- The counters of those orgs of $1 that have a listener, locked in org order before any ticket or
+-- session is. Nobody else's is.
+SELECT c.org_id, c.last_event
+FROM org_counters AS c
+WHERE c.org_id = ANY (ARRAY(SELECT DISTINCT org_id FROM $1))
+    AND c.listens_until > clock_timestamp()
+ORDER BY c.org_id
+FOR UPDATE
+
+-- part listening_one --
+-- The same for one org.
+SELECT c.org_id, c.last_event
+FROM org_counters AS c
+WHERE c.org_id = %(org_id)s
+    AND c.listens_until > clock_timestamp()
+ORDER BY c.org_id
+FOR UPDATE
+
+-- part tell_of_tickets --
+-- An event for each ticket of $1 whose org is among those heard, by the state that it has now.
+INSERT INTO events (
+    org_id, id, type, message_id, direction, address_key, sim_slot, sim_digits, data
+)
+SELECT h.org_id, h.last_event + row_number() OVER (PARTITION BY h.org_id ORDER BY m.id),
+    'ticket.' || m.status, m.id, m.direction, m.address_key, m.sim_slot, m.sim_digits,
+    shown_message(row_to_json(m))
+FROM heard AS h JOIN $1 AS m USING (org_id)
+
+-- part tell_of_phones --
+-- An event of the type $1 for each session of $2 whose org is among those heard.
+INSERT INTO events (org_id, id, type, data)
+SELECT h.org_id,
+    h.last_event + row_number() OVER (
+        PARTITION BY h.org_id ORDER BY s.connected_at, s.session_id),
+    '$1', shown_phone(row_to_json(s))
+FROM heard AS h JOIN $2 AS s USING (org_id)
+
+-- part count_told --
+-- The counters go on behind the events that were told.
+UPDATE org_counters AS c
+SET last_event = t.last
+FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
+WHERE c.org_id = t.org_id
