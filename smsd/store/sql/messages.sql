@@ -180,23 +180,7 @@ WITH serves AS (
     ORDER BY w.id
     LIMIT %(places)s
 ), claimed AS (
-    UPDATE messages AS m
-    SET status = 'sending',
-        attempts = m.attempts + 1,
-        session_id = %(session_id)s::uuid,
-        phone_id = %(phone_id)s,
-        ledger = %(ledger)s,
-        handed_at = coalesce(m.handed_at, clock_timestamp()),
-        pushed_at = NULL,
-        received_at = NULL,
-        sim_slot = coalesce(s.sim_slot, m.sim_slot),
-        sim_number = coalesce(s.sim_number, m.sim_number),
-        sim_digits = coalesce(s.sim_digits, m.sim_digits)
-    FROM serves AS s, unnest(
-        ARRAY(SELECT org_id FROM free), ARRAY(SELECT id FROM free)
-    ) AS f (org_id, id)
-    WHERE m.org_id = f.org_id AND m.id = f.id AND s.sim_key = m.sim_key
-    RETURNING m.*
+    @claim_free
 ), told AS (
     @tell_of_tickets claimed
     RETURNING org_id, id

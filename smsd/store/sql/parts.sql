@@ -42,3 +42,24 @@ UPDATE org_counters AS c
 SET last_event = t.last
 FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
 WHERE c.org_id = t.org_id
+
+-- part claim_free --
+-- The tickets of the table free (org_id, id) become the session's, each with the SIM of the row
+-- of serves (see Served) whose queue it waits in.
+UPDATE messages AS m
+SET status = 'sending',
+    attempts = m.attempts + 1,
+    session_id = %(session_id)s::uuid,
+    phone_id = %(phone_id)s,
+    ledger = %(ledger)s,
+    handed_at = coalesce(m.handed_at, clock_timestamp()),
+    pushed_at = NULL,
+    received_at = NULL,
+    sim_slot = coalesce(s.sim_slot, m.sim_slot),
+    sim_number = coalesce(s.sim_number, m.sim_number),
+    sim_digits = coalesce(s.sim_digits, m.sim_digits)
+FROM serves AS s, unnest(
+    ARRAY(SELECT org_id FROM free), ARRAY(SELECT id FROM free)
+) AS f (org_id, id)
+WHERE m.org_id = f.org_id AND m.id = f.id AND s.sim_key = m.sim_key
+RETURNING m.*
