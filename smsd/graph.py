@@ -28,6 +28,7 @@ from smsd.gateway.claims import ClaimPolicy
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller, Doorman
 from smsd.gateway.hashing import Hashing
+from smsd.gateway.hearing import Hearing
 from smsd.gateway.inbox import Inbox
 from smsd.gateway.keys import Keys
 from smsd.gateway.outbox import Outbox
@@ -116,6 +117,8 @@ class Parts:
             quotas,
             self._bell,
         )
+        # Half of the pool at most is for those who wait.
+        self._hearing = Hearing(reactor, database, self._bell, max(1, settings.pool_size // 2))
         self._results = Results(database, self._roster, self._dispatch, self._patience, self._bell)
         self._upkeep = Upkeep(
             reactor=reactor,
@@ -165,6 +168,7 @@ class Parts:
             self._doorman,
             self._inbox,
             self._outbox,
+            self._hearing,
             self._rotation,
             self._keys,
             sims,
@@ -186,6 +190,7 @@ class Parts:
                 hashing=self.hashing,
                 inbox=self._inbox,
                 outbox=self._outbox,
+                hearing=self._hearing,
                 dispatch=self._dispatch,
                 resumption=self._resumption,
                 results=self._results,
@@ -218,7 +223,8 @@ class Parts:
         self._upkeep.start()
 
     async def end(self) -> None:
-        """No new pushes; the last results; every phone is told; every row is written down."""
+        """No new pushes; the last results; every phone and whoever waits is told; every row is
+        written down."""
         self._bell.close()
         self._dispatch.close()
         self._attendance.close()
@@ -228,6 +234,7 @@ class Parts:
         self._links.stop()
         self._upkeep.stop()
         await self._spawn.idle()
+        await self._hearing.drained()
         for lane in (self._inbox, self._outbox, self._results):
             await lane.drained()
         with suppress(Unavailable):  # the others find out by our silence

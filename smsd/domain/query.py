@@ -39,10 +39,15 @@ Status = Annotated[
     Literal["received", "queued", "sending", "sent", "failed", "cancelled"],
     Meta(description="must be one of received, queued, sending, sent, failed, cancelled"),
 ]
+Wait = Annotated[
+    float,
+    Meta(ge=0, le=60, description="must be a number of seconds from 0 to 60"),
+]
 
 
 class MessageQuery(Struct, frozen=True, kw_only=True):
-    """Which messages of an org, in which order, and at most how many."""
+    """Which messages of an org, in which order, and at most how many; and for how long to wait for
+    the first of them."""
 
     limit: Annotated[
         int, Meta(ge=1, le=1000, description="must be a number of messages from 1 to 1000")
@@ -54,3 +59,9 @@ class MessageQuery(Struct, frozen=True, kw_only=True):
     sim: SimAsked | None = None
     address: Asked | None = None
     status: Status | None = None
+    wait: Wait = 0
+
+    @property
+    def finds_what_changed(self) -> bool:
+        """Whether a message may come to be among these long after it was stored."""
+        return self.direction != "in" and (self.status is not None or self.sim is not None)

@@ -52,7 +52,8 @@ class LaneTally:
 
 
 class RouteTally:
-    """How one route fares: its answers by status, and how long each took."""
+    """How one route fares: its answers by status, and how long each took that did not wait for
+    something to happen."""
 
     __slots__ = ("method", "route", "seconds", "statuses")
 
@@ -64,6 +65,9 @@ class RouteTally:
     def add(self, status: int, seconds: float) -> None:
         self.statuses[status] = self.statuses.get(status, 0) + 1
         self.seconds.add(seconds)
+
+    def count(self, status: int) -> None:
+        self.statuses[status] = self.statuses.get(status, 0) + 1
 
 
 class PushTally:

@@ -27,7 +27,8 @@ class Ear:
         self._bell = bell
         self._rung = False
         self._sleeping: Deferred[None] | None = None
-        self._known: Bounds | None = None
+        # It reads later than the last look, and so at least what stood there then.
+        self._known: Bounds | None = bell._stood.get(org_id)
 
     def __enter__(self) -> Ear:
         self._bell._ears.setdefault(self.org_id, {})[self] = None
@@ -85,6 +86,8 @@ class Bell:
         self._breath: Breath[None] = Breath(reactor)
         self._ears: dict[str, dict[Ear, None]] = {}
         self._looking = False
+        #: Where the orgs stood that were waited for at the last look.
+        self._stood: dict[str, Bounds] = {}
         self.closed = False
 
     def ear(self, org_id: str) -> Ear:
@@ -110,6 +113,7 @@ class Bell:
                 found = await self._look(sorted(self._ears))
             finally:
                 self._looking = False
+            self._stood = found
             for org_id, bounds in found.items():
                 ears = [ear for ear in self._ears.get(org_id, ()) if ear._behind(bounds)]
                 self._wake([ear._ring() for ear in ears])

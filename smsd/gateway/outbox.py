@@ -219,7 +219,8 @@ class Outbox:
 
         Raises `NotCancellable` where it may be at a phone or has ended. It may be repeated.
         """
-        await tickets.cancel(self._database, caller.org_id, id_)
+        if await tickets.cancel(self._database, caller.org_id, id_):
+            self._bell.ring(caller.org_id)
         seen = await self.ticket(caller, id_)
         if seen is not None and seen.status != "cancelled":
             raise NotCancellable(_why(seen))

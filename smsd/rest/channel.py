@@ -190,7 +190,7 @@ class Channel(Outflow):
         if self._since is None:
             self.loseConnection()
         for request in self.requests:
-            request.lasting = False
+            request.be_last()
 
     def hand_over(self, protocol: IProtocol, head: bytes) -> None:
         """Let ``protocol`` have the transport, ``head`` and all bytes that were held back."""

@@ -1,7 +1,8 @@
 """The query of a URL as a typed record, with every fault listed.
 
-Digits and nothing else are a number, unknown names are ignored, and of a name that comes twice
-the last one counts. What the values may be, their type says.
+Digits and nothing else are a number, with a point among them where the type allows a fraction.
+Unknown names are ignored, and of a name that comes twice the last one counts. What the values may
+be, their type says.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from smsd.domain.reading import Reader
 T = TypeVar("T", bound=Struct)
 
 _WHOLE = re.compile(r"-?[0-9]{1,19}")
+_FRACTION = re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,9})?")
 
 
 def pairs(query: bytes) -> Iterator[tuple[str, str]]:
@@ -38,7 +40,8 @@ class Parameters(Generic[T]):
         self._reader = Reader(kind)
         fields = msgspec.structs.fields(kind)
         self._none = None if any(field.required for field in fields) else kind()
-        self._numbers = {field.name for field in fields if _is_number(field.type)}
+        self._numbers = {field.name for field in fields if _is(int, field.type)}
+        self._fractions = {field.name for field in fields if _is(float, field.type)}
 
     def read(self, query: bytes) -> T:
         """Raises `Invalid` with every fault."""
@@ -54,9 +57,11 @@ class Parameters(Generic[T]):
                 errors=invalid.errors,
             ) from None
 
-    def _typed(self, name: str, text: str) -> str | int:
+    def _typed(self, name: str, text: str) -> str | float:
         if name in self._numbers and _WHOLE.fullmatch(text):
             return int(text)
+        if name in self._fractions and _FRACTION.fullmatch(text):
+            return float(text)
         return text
 
 
@@ -64,6 +69,6 @@ def _text(raw: bytes) -> str:
     return unquote_to_bytes(raw.replace(b"+", b" ")).decode("utf-8", "surrogateescape")
 
 
-def _is_number(kind: Any) -> bool:
-    """Whether ``kind`` is an int, bare, annotated or optional."""
-    return kind is int or any(_is_number(inner) for inner in get_args(kind))
+def _is(number: type, kind: Any) -> bool:
+    """Whether ``kind`` is such a number, bare, annotated or optional."""
+    return kind is number or any(_is(number, inner) for inner in get_args(kind))

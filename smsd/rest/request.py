@@ -54,6 +54,8 @@ class Request(server.Request):
     uri = b"(withheld)"
     query = b""
     gone = False
+    #: Whether its answer waits for something to happen, because it asked for that.
+    waits = False
     #: Whether all of it was read, and whether another one may follow it.
     whole = False
     lasting = True
@@ -80,8 +82,13 @@ class Request(server.Request):
         self.path, _, self.query = self.head.target.partition(b"?")
         self.args = {}
         if not self.lasting:
-            self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+            self.be_last()
         caused_by(self.id, self.process)
+
+    def be_last(self) -> None:
+        """No other request may follow, and the answer says so."""
+        self.lasting = False
+        self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
 
     def process(self) -> None:
         """Give the request to the site's one resource, the path still encoded."""

@@ -6,8 +6,9 @@
 
 What a route says is all there is: requests are checked by it, and the OpenAPI document is made
 of it. The function behind it gets the services, the proven caller (unless anybody may call), the
-checked body, query or header (where it takes one) and what else its path names, and returns what
-is to be answered: as a `Reply` where that has headers of its own.
+checked body, query or header (where it takes one), what else its path names and, if it may wait,
+the request itself, and returns what is to be answered: as a `Reply` where that has headers of its
+own.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ class Route:
     example: Any = None
     #: What the path names beside who is asking.
     named: tuple[str, ...] = ()
+    #: Whether it may wait for something to happen, and must see its client go meanwhile.
+    waits: bool = False
 
     async def respond(self, services: Services, request: Request, path: Mapping[str, str]) -> Reply:
         """From a request to its answer: open, recognise, check, serve."""
@@ -78,6 +81,8 @@ class Route:
             asked.append(self.header.read(request))
         if self.named:
             asked += [path[name] for name in self.named]
+        if self.waits:
+            asked.append(request)
         answer = await self.serve(services, *asked)
         if isinstance(answer, Reply):
             return answer
@@ -118,6 +123,7 @@ def route(
     body: Body[Any] | None = None,
     query: type[Struct] | None = None,
     header: Header | None = None,
+    waits: bool = False,
     example: Any = None,
 ) -> Callable[[Serve], Route]:
     """Make a `Route` of the function below. Its docstring goes into the OpenAPI document: the
@@ -134,7 +140,18 @@ def route(
         asked = Parameters(query) if query else None
         named = tuple(name for name in _NAME.findall(paths[0]) if name not in _IDENTITY)
         return Route(
-            method, paths, serve, identity, answer, needed, body, asked, header, example, named
+            method,
+            paths,
+            serve,
+            identity,
+            answer,
+            needed,
+            body,
+            asked,
+            header,
+            example,
+            named,
+            waits,
         )
 
     return routed

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from smsd.gateway.doorman import Caller, Doorman, Newcomer
+from smsd.gateway.hearing import Hearing
 from smsd.gateway.inbox import Inbox
 from smsd.gateway.keys import Keys
 from smsd.gateway.outbox import Outbox
@@ -38,6 +39,7 @@ class Services:
     doorman: Doorman
     inbox: Inbox
     outbox: Outbox
+    hearing: Hearing
     rotation: Rotation
     keys: Keys
     sims: Callable[[Caller], Awaitable[bytes]]

@@ -22,7 +22,7 @@ _HTTP = (
     ),
     histogram(
         "smsd_http_request_seconds",
-        "From a request that was read whole to its answer.",
+        "From a request that was read whole to its answer, unless it waits for a message.",
         lambda node: {
             (tally.method, tally.route): tally.seconds
             for tally in node.api.tallies
@@ -40,6 +40,11 @@ _HTTP = (
         "smsd_http_connections",
         "Connections that speak HTTP now.",
         lambda node: {(): len(node.site.deadlines.watched())},
+    ),
+    gauge(
+        "smsd_http_waiting",
+        "Requests that wait for a message now, because they ask for that.",
+        lambda node: {(): node.hearing.waiting},
     ),
 )
 

@@ -11,6 +11,7 @@ from smsd.gateway.attendance import Attendance
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Doorman
 from smsd.gateway.hashing import Hashing
+from smsd.gateway.hearing import Hearing
 from smsd.gateway.inbox import Inbox
 from smsd.gateway.outbox import Outbox
 from smsd.gateway.results import Results
@@ -36,6 +37,7 @@ class Sources:
     hashing: Hashing
     inbox: Inbox
     outbox: Outbox
+    hearing: Hearing
     dispatch: Dispatch
     resumption: Resumption
     results: Results

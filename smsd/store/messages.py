@@ -250,3 +250,8 @@ async def read(database: Database, org_id: str, query: MessageQuery) -> bytes:
         limit=query.limit,
     )
     return answer.encode()  # type: ignore[no-any-return]
+
+
+def is_empty(page: bytes) -> bool:
+    """Whether such an answer has no message. In one that has, an object stands last."""
+    return page.endswith(b"[]}")

@@ -26,6 +26,7 @@ from smsd.gateway.bell import Bell
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller, Doorman, Newcomer
 from smsd.gateway.hashing import Hashing
+from smsd.gateway.hearing import Hearing
 from smsd.gateway.inbox import Inbox
 from smsd.gateway.keys import Keys
 from smsd.gateway.outbox import Accepted, Outbox
@@ -302,6 +303,7 @@ class Node:
             self.quotas,
             self.bell,
         )
+        self.hearing = Hearing(clock, watched, self.bell, 2)
         self.results = Results(watched, self.roster, self.dispatch, self.patience, self.bell)
         self.upkeep = Upkeep(
             reactor=clock,

@@ -77,6 +77,8 @@ class Notes:
     opened: list[tuple[str | None, str, Any]] = field(default_factory=list)
     made: list[tuple[Keeper, NewKey]] = field(default_factory=list)
     deleted: list[tuple[Caller, str]] = field(default_factory=list)
+    waited: list[MessageQuery] = field(default_factory=list)
+    heard: Deferred[bytes] | None = None
     upgraded: list[tuple[Any, Any, str | None, bool]] = field(default_factory=list)
     lacking: list[str] = field(default_factory=list)
     before: Callable[[], Any] | None = None
@@ -198,15 +200,30 @@ class Notes:
 
     def services(self) -> Services:
         gateway: Any = self
+        hearing: Any = Patient(self)
         return Services(
             doorman=gateway,
             inbox=gateway,
             outbox=gateway,
+            hearing=hearing,
             rotation=gateway,
             keys=gateway,
             sims=self.sims,
             readiness=self.readiness,
             upgrade=lambda *who, **options: self.upgrade(*who, **options),
+        )
+
+
+@dataclass
+class Patient:
+    """Whoever waits hears what the notes have for it, and until there is something nothing."""
+
+    notes: Notes
+
+    async def messages(self, caller: Caller, query: MessageQuery) -> bytes:
+        self.notes.waited.append(query)
+        return (
+            await self.notes.heard if self.notes.heard else await self.notes.messages(caller, query)
         )
 
 

@@ -405,7 +405,8 @@ def test_a_site_that_retires_closes_idle_connections_and_lets_answers_out(
     working.callback(None)
     reading.send(HEALTH[-2:])
     for wire in (busy, reading):
-        assert wire.answer().status == 200
+        answer = wire.answer()
+        assert (answer.status, answer.headers["connection"]) == (200, "close")
         assert wire.socket.disconnecting
 
 

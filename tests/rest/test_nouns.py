@@ -343,6 +343,8 @@ def test_the_answer_of_the_database_is_passed_through(browser: Browser) -> None:
         ("address=ACME%20Bank", {"address": "ACME Bank"}),
         ("address=M%C3%BCller&&&", {"address": "Müller"}),
         ("limit=5&limit=7", {"limit": 7}),
+        ("wait=0", {"wait": 0}),
+        ("wait=0.0&wait=-0", {}),
         ("unknown=1&%ff=%fe&=x&limit", None),
         ("unknown=1&%ff=%fe&=x&", {}),
     ],
@@ -386,6 +388,18 @@ def test_a_query_is_read_by_its_type(
         "address=%ff",
         "address=" + "a" * 257,
         "status=done",
+        "wait=-1",
+        "wait=60.1",
+        "wait=61",
+        "wait=",
+        "wait=.5",
+        "wait=5.",
+        "wait=1e1",
+        "wait=nan",
+        "wait=inf",
+        "wait=5s",
+        "wait=٣",
+        "wait=" + "9" * 5000,
     ],
 )
 def test_a_value_out_of_range_is_told(browser: Browser, notes: Notes, query: str) -> None:
@@ -394,7 +408,7 @@ def test_a_value_out_of_range_is_told(browser: Browser, notes: Notes, query: str
     (fault,) = answer.json()["errors"]
     assert fault["loc"] == [query.partition("=")[0]]
     assert fault["msg"].startswith(("must be ", "holds "))
-    assert notes.read == []
+    assert notes.read == notes.waited == []
 
 
 def test_every_fault_of_a_query_is_listed(browser: Browser) -> None:

@@ -120,6 +120,7 @@ def test_the_parameters_of_a_query_are_told_without_null(served: Any) -> None:
         "sim",
         "address",
         "status",
+        "wait",
     }
     assert parameters["limit"]["schema"] == {
         "type": "integer",
@@ -128,6 +129,12 @@ def test_the_parameters_of_a_query_are_told_without_null(served: Any) -> None:
         "default": 100,
     }
     assert parameters["direction"]["schema"] == {"enum": ["in", "out"]}
+    assert parameters["wait"]["schema"] == {
+        "type": "number",
+        "minimum": 0,
+        "maximum": 60,
+        "default": 0,
+    }
     assert "null" not in json.dumps(parameters)
 
 

@@ -8,11 +8,12 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import pytest
 from canaries import canaries
-from daemon import Daemon, bare_environment, deadline, new_home
+from daemon import PATIENCE, Daemon, bare_environment, deadline, new_home
 from visitors import Agent, Org, calling, new_address, until
 
 pytestmark = pytest.mark.whole
@@ -109,6 +110,15 @@ def test_a_key_that_is_deleted_on_one_node_opens_nothing_on_the_other(
         assert one.agent.delete(f"/keys/{one.id}/{key['id']}").status_code == 200
         until(lambda: agent.get(f"/messages/{two.id}").status_code == 401)
         assert phone.end()[0] == 4401
+
+
+def test_who_waits_at_one_node_hears_what_comes_to_the_other(pair: tuple[Org, Org]) -> None:
+    one, two = pair
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(one.read, wait=50)
+        message = two.sms()
+        assert two.store(message).status_code == 200
+        assert [sms["body"] for sms in waiting.result(PATIENCE)] == [message["body"]]
 
 
 def in_parallel(*works: object) -> None:
