@@ -204,6 +204,17 @@ class Settings(Struct, frozen=True, kw_only=True):
             check=is_network,
         ),
     ] = ()
+    hooks_allow: Annotated[
+        tuple[str, ...],
+        Told(
+            "A network outside the public Internet that webhooks may be posted to, by http too; "
+            "may be given several times",
+            "CIDR",
+            "an address or a network in CIDR, as in 10.0.0.0/8",
+            example="10.0.0.0/8",
+            check=is_network,
+        ),
+    ] = ()
     allow_origins: Annotated[
         tuple[str, ...],
         Told(
@@ -244,6 +255,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     def proxies(self) -> tuple[Network, ...]:
         """The networks whose word on the client's address is believed."""
         return tuple(ipaddress.ip_network(proxy) for proxy in self.trusted_proxies)
+
+    @property
+    def hook_networks(self) -> tuple[Network, ...]:
+        """The networks outside the public Internet that webhooks may be posted to."""
+        return tuple(ipaddress.ip_network(network) for network in self.hooks_allow)
 
     @property
     def allowance(self) -> Allowance:
