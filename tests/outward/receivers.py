@@ -11,8 +11,10 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorPluggableNameResolver
+from twisted.internet.interfaces import IReactorPluggableNameResolver, ISSLTransport
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from zope.interface import implementer
 
 from smsd.outward.courier import Courier
@@ -24,38 +26,10 @@ LOOPBACK = (ip_network("127.0.0.0/8"),)
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 
 
-@implementer(IReactorPluggableNameResolver)
-class Names:
-    """The reactor, with names of the test's own; each look-up gives the next of its answers."""
-
-    def __init__(self, **answers: list[list[str]]) -> None:
-        self.answers = {name.replace("_", "."): said for name, said in answers.items()}
-        self.asked: list[str] = []
-        self.nameResolver = self
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(reactor, name)
-
-    def resolveHostName(self, receiver: Any, hostName: str, *args: Any, **more: Any) -> None:
-        self.asked.append(hostName)
-        receiver.resolutionBegan(None)
-        said = self.answers.get(hostName, [[]])
-        for address in said.pop(0) if len(said) > 1 else said[0]:
-            kind = IPv6Address if ":" in address else IPv4Address
-            receiver.addressResolved(kind("TCP", address, 0))
-        receiver.resolutionComplete()
-
-
 @dataclass
-class Receiver:
-    """Answers every request with ``answer``, once it has come whole; counts all connections."""
+class Watching:
+    """Something of which a test awaits that it comes true."""
 
-    answer: bytes | None = OK
-    greeting: bytes = b""
-    hang_up: bool = False
-    opened: int = 0
-    requests: list[bytes] = field(default_factory=list)
-    open: set[Protocol] = field(default_factory=set)
     _waiting: list[tuple[Callable[[], bool], Deferred[None]]] = field(default_factory=list)
 
     async def until(self, true: Callable[[], bool]) -> None:
@@ -70,6 +44,72 @@ class Receiver:
         self._waiting = [one for one in self._waiting if one not in ready]
         for _, waiting in ready:
             waiting.callback(None)
+
+
+@implementer(IReactorPluggableNameResolver)
+class Names(Watching):
+    """The reactor, with names of the test's own; each look-up gives the next of its answers.
+
+    With a clock its time is the clock's; the sockets stay real. ``heard`` are the bytes that came
+    to this side.
+    """
+
+    def __init__(self, answers: dict[str, list[list[str]]], clock: Clock | None = None) -> None:
+        super().__init__()
+        self.answers = answers
+        self.heard = 0
+        self.asked: list[str] = []
+        self.nameResolver = self
+        self.callLater = (clock or reactor).callLater
+        self.seconds = (clock or reactor).seconds
+
+    def connectTCP(self, host: str, port: int, factory: Any, *args: Any, **more: Any) -> Any:
+        return reactor.connectTCP(host, port, _Overhearing(factory, self), *args, **more)
+
+    def resolveHostName(self, receiver: Any, hostName: str, *args: Any, **more: Any) -> None:
+        self.asked.append(hostName)
+        receiver.resolutionBegan(None)
+        said = self.answers.get(hostName, [[]])
+        for address in said.pop(0) if len(said) > 1 else said[0]:
+            kind = IPv6Address if ":" in address else IPv4Address
+            receiver.addressResolved(kind("TCP", address, 0))
+        receiver.resolutionComplete()
+
+
+class _Overheard(ProtocolWrapper):
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)
+        self.factory.names.heard += len(data)
+        self.factory.names.happened()
+
+
+class _Overhearing(WrappingFactory):
+    noisy = False
+    protocol = _Overheard
+
+    def __init__(self, wrapped: Any, names: Names) -> None:
+        super().__init__(wrapped)
+        self.names = names
+
+
+@dataclass
+class Receiver(Watching):
+    """Answers every request with ``answer``, once it has come whole; counts all connections.
+
+    It says ``greeting`` before it has heard anything; one that ``sulks`` hangs up then. One
+    that is ``deaf`` reads nothing any more after its answer.
+    """
+
+    answer: bytes | None = OK
+    greeting: bytes = b""
+    hang_up: bool = False
+    sulks: bool = False
+    deaf: bool = False
+    opened: int = 0
+    requests: list[bytes] = field(default_factory=list)
+    open: set[Protocol] = field(default_factory=set)
+    #: The names that TLS was asked for.
+    served: list[bytes | None] = field(default_factory=list)
 
     @property
     def heads(self) -> list[dict[str, str]]:
@@ -89,6 +129,8 @@ class _Talk(Protocol):
         self._receiver.opened += 1
         self._receiver.open.add(self)
         self.transport.write(self._receiver.greeting)
+        if self._receiver.sulks:
+            self.transport.loseConnection()
         self._receiver.happened()
 
     def dataReceived(self, data: bytes) -> None:
@@ -96,11 +138,15 @@ class _Talk(Protocol):
         _, end, body = self._read.partition(b"\r\n\r\n")
         if end and len(body) == int(_head(self._read)["content-length"]):
             self._receiver.requests.append(self._read)
+            if ISSLTransport.providedBy(self.transport):
+                self._receiver.served.append(self.transport.getHandle().get_servername())
             self._answer()
 
     def _answer(self) -> None:
         if self._receiver.answer is not None:
             self.transport.write(self._receiver.answer)
+        if self._receiver.deaf:
+            self.transport.pauseProducing()
         if self._receiver.hang_up:
             self.transport.loseConnection()
         self._receiver.happened()

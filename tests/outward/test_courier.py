@@ -59,7 +59,7 @@ async def test_a_post_says_what_it_is_and_nothing_else(listen: Listen) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_a_name_is_looked_up_once_and_stays_the_host(listen: Listen) -> None:
-    names, receiver = Names(app_example_com=[["127.0.0.1"]]), Receiver()
+    names, receiver = Names({"app.example.com": [["127.0.0.1"]]}), Receiver()
     port = await listen(receiver)
     attempt = await courier(names).deliver(
         f"http://app.example.com:{port}/", "evt_7", BODY, SECRETS
