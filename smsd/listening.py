@@ -20,6 +20,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from smsd.domain.settings import Settings
+from smsd.prompt import prompt
 
 
 class UnusableCertificate(RuntimeError):
@@ -43,7 +44,7 @@ class Listeners:
         """Listen on all of them, in order; where one fails, those before it are still open."""
         for endpoint in self._endpoints:
             port = await serverFromString(self._reactor_for(endpoint), endpoint).listen(factory)
-            self._ports.append(port)
+            self._ports.append(prompt(port))
             self.urls += _urls(endpoint, port.getHost())
 
     async def close(self) -> None:

@@ -6,7 +6,8 @@ that does not read, and the close codes that it keeps to itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
@@ -50,6 +51,7 @@ class Link(Upgraded):
     _unread = 0
     _mark = b""
     _why: str | None = None
+    _gathered: list[bytes] | None = None
 
     def __init__(
         self, gateway: Gateway, address: str, who: Caller | Newcomer | None, identity: Identity
@@ -148,9 +150,10 @@ class Link(Upgraded):
     def push(self, tickets: Sequence[Ticket], mark: int) -> None:
         """Write tickets, and a ping behind them: its pong is their receipt."""
         self._mark = str(mark).encode()
-        for ticket in tickets:
-            self.send(self._frame(ticket))
-        self.ping()
+        with self._in_one_piece():
+            for ticket in tickets:
+                self.send(self._frame(ticket))
+            self.ping()
 
     def ping(self) -> None:
         """Ask the phone's socket for a sign of life.
@@ -177,7 +180,20 @@ class Link(Upgraded):
             if self._unread > UNREAD:
                 self.drop("it does not read")
                 return
-        self.transport.write(data)
+        if self._gathered is None:
+            self.transport.write(data)
+        else:
+            self._gathered.append(data)
+
+    @contextmanager
+    def _in_one_piece(self) -> Iterator[None]:
+        """What is written meanwhile leaves together, at the cost of one system call."""
+        gathered = self._gathered = []
+        try:
+            yield
+        finally:
+            self._gathered = None
+            self.transport.write(b"".join(gathered))
 
     def close(self, problem: Problem) -> None:
         """End the connection with the problem's close code."""

@@ -391,6 +391,16 @@ def test_a_replaced_phone_is_told_and_nothing_is_written_behind_it(
     assert not notes.visit.phone.writable
 
 
+def test_tickets_and_the_ping_behind_them_leave_in_one_piece(
+    phone: MemoryPhone, notes: Notes
+) -> None:
+    before = phone.line.written
+    notes.visit.phone.push([ticket(), ticket()], 7)
+    assert phone.line.written == before + 1
+    assert [frame["type"] for frame in phone.frames()] == ["send_sms", "send_sms"]
+    assert phone.pings()[-1] == b"7"
+
+
 @pytest.mark.parametrize("detail", ["é" * 100, "a" + "é" * 100, "x" * 200, "😀" * 40, "short"])
 def test_a_farewell_fits_its_frame_and_is_whole_text(
     phone: MemoryPhone, notes: Notes, detail: str

@@ -63,7 +63,12 @@ class Line(FileDescriptor):
         self.reading = True
         self.stuck = self.aborted = False
         self.no_delay = False
+        self.written = 0
         self._writing = False
+
+    def write(self, data: bytes) -> None:
+        self.written += 1
+        super().write(data)
 
     def startReading(self) -> None:
         self.reading = True
