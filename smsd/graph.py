@@ -33,6 +33,7 @@ from smsd.gateway.inbox import Inbox
 from smsd.gateway.keys import Keys
 from smsd.gateway.outbox import Outbox
 from smsd.gateway.patience import Patience
+from smsd.gateway.questions import Questions
 from smsd.gateway.quotas import Quotas
 from smsd.gateway.readiness import Readiness
 from smsd.gateway.results import Results
@@ -119,6 +120,7 @@ class Parts:
         )
         # Half of the pool at most is for those who wait.
         self._hearing = Hearing(reactor, database, self._bell, max(1, settings.pool_size // 2))
+        self._questions = Questions(database, self._outbox, self._hearing)
         self._results = Results(database, self._roster, self._dispatch, self._patience, self._bell)
         self._upkeep = Upkeep(
             reactor=reactor,
@@ -169,6 +171,7 @@ class Parts:
             self._inbox,
             self._outbox,
             self._hearing,
+            self._questions,
             self._rotation,
             self._keys,
             sims,

@@ -262,6 +262,12 @@ class NotCancellable(Problem):
     slug, title, status = "not_cancellable", "Not cancellable", 409
 
 
+class StillAsking(Problem):
+    """The first call with this key still waits for its reply: repeat the call after that."""
+
+    slug, title, status = "still_asking", "Still asking", 409
+
+
 class UnknownTicket(Problem):
     """No ticket of this org with this id was ever pushed to a phone."""
 

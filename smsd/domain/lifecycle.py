@@ -32,6 +32,9 @@ STATES: dict[Status, str] = {
     "cancelled": "taken back by its org before any phone had it",
 }
 
+#: States in which, as far as is known, nobody got the SMS, and nobody will.
+UNSENT: frozenset[Status] = frozenset({"failed", "cancelled"})
+
 #: With which states a ticket may be stored, and when.
 BIRTHS: dict[Status, str] = {
     "queued": "stored, to wait for its turn",

@@ -28,6 +28,7 @@ from werkzeug.exceptions import MethodNotAllowed
 
 from smsd.domain.tallies import RouteTally
 from smsd.rest import assets, websocket
+from smsd.rest.ask import ask
 from smsd.rest.cors import Cors
 from smsd.rest.forget import forget_address
 from smsd.rest.health import health, ready
@@ -53,6 +54,7 @@ ROUTES: tuple[Route, ...] = (
     read_messages,
     forget_address,
     send,
+    ask,
     show_ticket,
     cancel_ticket,
     list_sims,

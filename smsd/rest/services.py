@@ -11,6 +11,7 @@ from smsd.gateway.hearing import Hearing
 from smsd.gateway.inbox import Inbox
 from smsd.gateway.keys import Keys
 from smsd.gateway.outbox import Outbox
+from smsd.gateway.questions import Questions
 from smsd.gateway.rotation import Rotation
 from smsd.rest.identity import PathSecrets
 from smsd.rest.request import Request
@@ -40,6 +41,7 @@ class Services:
     inbox: Inbox
     outbox: Outbox
     hearing: Hearing
+    questions: Questions
     rotation: Rotation
     keys: Keys
     sims: Callable[[Caller], Awaitable[bytes]]

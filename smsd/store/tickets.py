@@ -1,8 +1,8 @@
-"""One ticket, as its org may see it: where it stands, and when it was where."""
+"""One ticket, as its org may see it: where it stands, when it was where, what was answered."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -11,6 +11,7 @@ from smsd.store.statements import named
 
 _READ = named("read_ticket")
 _CANCEL = named("cancel_ticket")
+_REPLY = named("read_reply")
 
 What = Literal["accepted", "given", "pushed", "received", "sent"]
 #: In the order of the columns that the statement gives.
@@ -44,6 +45,13 @@ class TicketSeen(Struct, frozen=True, kw_only=True):
     history: list[Moment]
 
 
+class Heard(NamedTuple):
+    """Where a ticket stands, and the first SMS that answers it: the JSON of a message, or None."""
+
+    status: str
+    reply: bytes | None
+
+
 async def read(database: Database, org_id: str, ticket: int) -> TicketSeen | None:
     """The ticket of this org with this id."""
     rows = await database.run(_READ, org_id=org_id, id=ticket)
@@ -53,6 +61,12 @@ async def read(database: Database, org_id: str, ticket: int) -> TicketSeen | Non
 async def cancel(database: Database, org_id: str, ticket: int) -> bool:
     """End the ticket, if it is surely at no phone; whether it was. It may be repeated."""
     return bool(await database.run(_CANCEL, org_id=org_id, id=ticket))
+
+
+async def reply(database: Database, org_id: str, ticket: int) -> Heard | None:
+    """What came from the ticket's number on its SIM, behind it; None where there is no ticket."""
+    rows = await database.run(_REPLY, org_id=org_id, id=ticket)
+    return Heard(rows[0][0], rows[0][1] and rows[0][1].encode()) if rows else None
 
 
 def _seen(

@@ -52,6 +52,7 @@ HARMLESS: dict[str, str] = {
     "hasten": "a setting of its transaction, gone with it",
     "find_call": "reads",
     "read_ticket": "reads",
+    "read_reply": "reads",
     "cancel_ticket": "an agent's, of which this campaign has none; it may be repeated",
     "prune_calls_everywhere": "throws away what nobody asks for any more",
     "prune_batches_everywhere": "throws away what nobody asks for any more",

@@ -31,6 +31,7 @@ from smsd.gateway.inbox import Inbox
 from smsd.gateway.keys import Keys
 from smsd.gateway.outbox import Accepted, Outbox
 from smsd.gateway.patience import Patience
+from smsd.gateway.questions import Questions
 from smsd.gateway.quotas import Quotas
 from smsd.gateway.results import Results
 from smsd.gateway.resumption import Resumption, Rules
@@ -304,6 +305,7 @@ class Node:
             self.bell,
         )
         self.hearing = Hearing(clock, watched, self.bell, 2)
+        self.questions = Questions(watched, self.outbox, self.hearing)
         self.results = Results(watched, self.roster, self.dispatch, self.patience, self.bell)
         self.upkeep = Upkeep(
             reactor=clock,

@@ -6,6 +6,7 @@ import http.client
 import io
 import json as json_
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -25,7 +26,7 @@ from zope.interface import implementer
 
 from smsd.domain.call_key import CallKey
 from smsd.domain.credentials import Credentials
-from smsd.domain.errors import Invalid, Unauthorised, UnknownKey, WrongKey
+from smsd.domain.errors import Invalid, StillAsking, Unauthorised, UnknownKey, WrongKey
 from smsd.domain.keys import Key, Scope
 from smsd.domain.query import MessageQuery
 from smsd.domain.records import Draft, Inbound
@@ -33,6 +34,7 @@ from smsd.gateway.doorman import Caller, Newcomer
 from smsd.gateway.keys import MadeKey
 from smsd.gateway.outbox import Accepted, AcceptedTicket
 from smsd.gateway.outlook import Forecast, Outlook, PhoneAndSim
+from smsd.gateway.questions import Answered, Question
 from smsd.gateway.rotation import Keeper
 from smsd.rest.api import Api
 from smsd.rest.services import Services
@@ -78,6 +80,7 @@ class Notes:
     made: list[tuple[Keeper, NewKey]] = field(default_factory=list)
     deleted: list[tuple[Caller, str]] = field(default_factory=list)
     waited: list[MessageQuery] = field(default_factory=list)
+    listened: list[float] = field(default_factory=list)
     heard: Deferred[bytes] | None = None
     upgraded: list[tuple[Any, Any, str | None, bool]] = field(default_factory=list)
     lacking: list[str] = field(default_factory=list)
@@ -201,11 +204,13 @@ class Notes:
     def services(self) -> Services:
         gateway: Any = self
         hearing: Any = Patient(self)
+        questions: Any = Curious(self)
         return Services(
             doorman=gateway,
             inbox=gateway,
             outbox=gateway,
             hearing=hearing,
+            questions=questions,
             rotation=gateway,
             keys=gateway,
             sims=self.sims,
@@ -225,6 +230,32 @@ class Patient:
         return (
             await self.notes.heard if self.notes.heard else await self.notes.messages(caller, query)
         )
+
+
+@dataclass
+class Curious:
+    """Asks nobody: there is a reply once the notes have one, or none at once."""
+
+    notes: Notes
+    asking: bool = False
+
+    @contextmanager
+    def place(self, caller: Caller, key: CallKey | None) -> Iterator[None]:
+        if self.asking:
+            raise StillAsking(retry_after=5)
+        self.asking = True
+        yield
+        self.asking = False
+
+    async def send(self, caller: Caller, draft: Draft, key: CallKey | None) -> Question:
+        if key is None:
+            await self.notes.accept(caller, [draft])
+            return Question(SEEN.id, False)
+        return Question(SEEN.id, (await self.notes.accept_once(caller, [draft], key)).replayed)
+
+    async def hear(self, caller: Caller, question: Question, seconds: float) -> Answered:
+        self.notes.listened.append(seconds)
+        return Answered(SEEN, await self.notes.heard if self.notes.heard else None)
 
 
 def seen() -> KeySeen:

@@ -23,6 +23,7 @@ ASKED = {"name": "one", "scopes": ["send"]}
 BODIES: dict[str, Any] = {
     "/webhook": {"org_id": "myorg", "messages": []},
     "/send/<org_id>": {"to": "+15553334444", "body": "hi"},
+    "/ask/<org_id>": {"to": "+15553334444", "body": "hi?"},
     "/orgs/<org_id>/secret": {"new_secret_key": "another-secret-456"},
     "/keys/<org_id>": ASKED,
 }
@@ -83,7 +84,7 @@ def test_without_its_scope_it_is_a_403_that_names_it(
         assert answer.headers["www-authenticate"] == challenge
     else:
         assert " and ".join(each.scopes) in answer.json()["detail"]
-        assert answer.headers["www-authenticate"] == f'{challenge}, scope="{each.scopes[0]}"'
+        assert answer.headers["www-authenticate"] == f'{challenge}, scope="{" ".join(each.scopes)}"'
     assert notes.stored == notes.accepted == notes.read == notes.rotated == notes.made == []
 
 

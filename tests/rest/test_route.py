@@ -23,6 +23,7 @@ SECRET, OTHER_SECRET = "my-secret-key-123", "other-secret-key-9"
 BODIES: dict[str, dict[str, Any]] = {
     "/webhook": {"messages": []},
     "/send/<org_id>": {"to": "+15553334444", "body": "hi"},
+    "/ask/<org_id>": {"to": "+15553334444", "body": "hi?"},
     "/orgs/<org_id>/secret": {"new_secret_key": "another-secret-456"},
     "/keys/<org_id>": {"name": "one", "scopes": ["read"]},
 }

@@ -90,6 +90,7 @@ TRIED = {
     "prune_batches_everywhere": {},
     "read_ticket": {**ORG, "id": 2},
     "cancel_ticket": {**ORG, "id": 2},
+    "read_reply": {**ORG, "id": 2},
     "find_call": {**ORG, "key": "k"},
     "prune_calls_everywhere": {"days": 7},
     "prune_failures_everywhere": {"window": 900},

@@ -12,10 +12,11 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 from canaries import canaries
 from daemon import PATIENCE, Daemon, new_home
 from sighted import SHOWN, Metrics
-from visitors import Agent, Org, problem
+from visitors import Agent, Org, problem, until
 
 pytestmark = pytest.mark.whole
 
@@ -103,3 +104,77 @@ def test_places_are_free_once_clients_hang_up_and_at_the_end_all_are_answered() 
             assert (answer.status, json.loads(answer.read())["count"]) == (200, 0)
             assert answer.headers["Connection"] == "close"
         assert gateway.process.wait(PATIENCE) == 0
+
+
+# -- asking ----------------------------------------------------------------------------------
+
+
+def asked(org: Org, to: str, key: str | None = None, **more: Any) -> requests.Response:
+    """A question and what comes of it; on a connection of its own."""
+    headers = {"Idempotency-Key": key} if key else {}
+    body = {"to": to, "body": canaries.text(), **more}
+    with org.at("127.0.0.1").agent as agent:
+        return agent.post(f"/ask/{org.id}", json=body, headers=headers)
+
+
+def test_what_a_phone_receives_from_whom_was_asked_is_the_answer(org: Org, meanwhile: Any) -> None:
+    them, sim = canaries.number(), {"slot": 0, "number": canaries.number()}
+    with org.phone(sim) as phone:
+        waiting = meanwhile(asked, org, them, sim=0, wait=30)
+        ticket = phone.hear()
+        assert (ticket["type"], ticket["to"]) == ("send_sms", them)
+        phone.confirm(ticket["id"])
+        assert org.settled(ticket["id"])["status"] == "sent"
+        phone.receive(canaries.text(), sim_slot=0)
+        reply = canaries.text()
+        phone.receive(reply, address=them, sim_slot=0)
+        answer = waiting.result(PATIENCE).json()
+    assert answer["ok"]
+    assert (answer["ticket"]["id"], answer["ticket"]["status"]) == (ticket["id"], "sent")
+    assert answer["reply"] == org.row(ticket["id"] + 2)
+    assert (answer["reply"]["body"], answer["reply"]["sim_number"]) == (reply, sim["number"])
+
+
+def test_a_ticket_that_no_phone_could_send_is_told_before_the_time_is_over(
+    org: Org, meanwhile: Any
+) -> None:
+    with org.phone({"slot": 0}) as phone:
+        waiting = meanwhile(asked, org, canaries.number(), wait=60)
+        phone.confirm(phone.hear()["id"], success=False, error="no signal")
+        answer = waiting.result(PATIENCE).json()
+    assert (answer["ticket"]["status"], answer["reply"]) == ("failed", None)
+    assert answer["ticket"]["error_detail"] == "no signal"
+
+
+def test_a_question_is_sent_once_however_often_it_is_asked(org: Org, meanwhile: Any) -> None:
+    them, key, text = canaries.number(), "lunch-7", canaries.text()
+    with org.phone({"slot": 0}) as phone:
+        waiting = meanwhile(asked, org, them, key, body=text, wait=30)
+        ticket = phone.hear()["id"]
+        told = problem(asked(org, them, key, body=text), 409)
+        assert told["type"] == "urn:smsd:problem:still_asking"
+        problem(asked(org, them, key, body=canaries.text()), 422)
+        phone.receive(canaries.text(), address=them)
+        first = waiting.result(PATIENCE)
+        again = asked(org, them, key, body=text, wait=1)
+        assert phone.hear_all_before_pong() == []
+    assert again.json()["reply"] == first.json()["reply"]
+    assert (first.json()["ticket"]["id"], again.json()["ticket"]["id"]) == (ticket, ticket)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert "Idempotent-Replayed" not in first.headers
+
+
+def test_a_question_whose_asker_hangs_up_is_sent_and_its_key_free_again(org: Org) -> None:
+    to, text = canaries.number(), canaries.text()
+    body = json.dumps({"to": to, "body": text}).encode()
+    headers = {"X-Secret-Key": org.secret, "Idempotency-Key": "lunch-8"}
+    line = http.client.HTTPConnection(urlsplit(org.url).netloc, timeout=PATIENCE)
+    with closing(line):
+        line.request("POST", f"/ask/{org.id}", body, headers)
+        ticket = until(lambda: org.read(direction="out"))[0]["id"]
+    answer = until(
+        lambda: None if (said := asked(org, to, "lunch-8", body=text)).status_code == 409 else said
+    )
+    assert answer.headers["Idempotent-Replayed"] == "true"
+    assert answer.json()["ticket"]["id"] == ticket
+    assert len(org.read(direction="out")) == 1

@@ -26,3 +26,20 @@ WITH heard AS MATERIALIZED (
     @count_told
 )
 SELECT id FROM cancelled
+
+-- read_reply --
+-- A ticket's status, and as GET /messages shows it the first SMS behind the ticket that came from
+-- its number on its SIM: the number of that SIM must be the same or, where one of both is not known,
+-- the slot, as far as that is.
+SELECT t.status, r.shown
+FROM messages AS t
+LEFT JOIN LATERAL (
+    SELECT shown_message(row_to_json(m))::text AS shown
+    FROM messages AS m
+    WHERE m.org_id = %(org_id)s AND m.address_key = t.address_key AND m.id > t.id
+        AND m.direction = 'in'
+        AND coalesce(m.sim_digits = t.sim_digits, m.sim_slot = t.sim_slot, true)
+    ORDER BY m.id
+    LIMIT 1
+) AS r ON true
+WHERE t.org_id = %(org_id)s AND t.id = %(id)s AND t.direction = 'out'
