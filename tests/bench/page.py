@@ -18,6 +18,7 @@ _TITLES = {
     "return": "All phones back after the gateway was killed",
     "crowd": "`POST /send` while others are on line",
     "orgs": "`POST /webhook` spread over many orgs",
+    "workers": "`POST /webhook` to one gateway, and to two of one machine on one database",
     "polls of a grown org": "`GET /messages` of an org that has half of all messages",
     "sends of a grown org": "`POST /send` of that org",
     "disk": "Bytes on disk, and what a message a second for a year needs",

@@ -5,18 +5,18 @@ So what a noisy machine does to one of them it does to the other, and the median
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import growth, returning, scenarios
+from bench import growth, returning, scenarios, workers
 from bench.figures import Figures, Row
 from bench.limit import limit
 from bench.phones import phones
 from bench.postgres import Postgres
 from bench.scenarios import CLIENTS, ORGS_OF_PHONES, Asked
-from bench.sides import OURS, PEER, Running, Side, running
+from bench.sides import OURS, PEER, ROAD, Running, Side, running
 
 BOTH = (OURS, PEER)
 CROWDS = (1, 16, CLIENTS, 512)
@@ -51,11 +51,17 @@ class Bench:
         with running(side, self.postgres, self.home, orgs) as one:
             yield one
 
-    def in_turns(self, name: str, measure: Callable[[Running, Asked], Row], orgs: int = 1) -> None:
-        """Both sides, one after the other, every round."""
+    def in_turns(
+        self,
+        name: str,
+        measure: Callable[[Running, Asked], Row],
+        orgs: int = 1,
+        sides: Sequence[Side] = BOTH,
+    ) -> None:
+        """One side after the other, every round."""
         self.figures(name)
         for _ in range(self.rounds):
-            for side in BOTH:
+            for side in sides:
                 with self.running(side, orgs) as one:
                     self.note(name, side.name, 0, measure(one, self.asked))
 
@@ -84,7 +90,8 @@ def send(bench: Bench) -> None:
 
 
 def latency(bench: Bench) -> None:
-    bench.in_turns("latency", scenarios.latency)
+    """Beside what only commits and pushes: the floor."""
+    bench.in_turns("latency", scenarios.latency, sides=(*BOTH, ROAD))
 
 
 def poll(bench: Bench) -> None:
@@ -130,6 +137,16 @@ def orgs(bench: Bench) -> None:
                 bench.note("orgs", OURS.name, count, found)
 
 
+def nodes(bench: Bench) -> None:
+    """The same load on one gateway, and on two that share the database."""
+    bench.figures("workers", "workers")
+    for _ in range(bench.rounds):
+        for count in (1, 2):
+            with bench.running(OURS) as one:
+                found = workers.webhook(one, bench.asked, count)
+                bench.note("workers", OURS.name, count, found)
+
+
 def grown(bench: Bench) -> None:
     """Polls and sends at every size. It is filled once, for that takes minutes; the rounds are
     taken on what is there."""
@@ -160,5 +177,6 @@ SCENARIOS: dict[str, Callable[[Bench], None]] = {
     "return": back,
     "crowd": crowd,
     "orgs": orgs,
+    "workers": nodes,
     "growth": grown,
 }

@@ -109,8 +109,22 @@ class Peer(Side):
         )
 
 
+class Road(Side):
+    """`bench.road`, which is no gateway: what no gateway can be faster than."""
+
+    def argv(self, port: int, database: Database, home: Path) -> list[str]:
+        return [sys.executable, "-m", "bench.road", str(port)]
+
+    def environ(self, database: Database) -> dict[str, str]:
+        return PEER.environ(database)
+
+    def make_orgs(self, database: Database, names: Sequence[str]) -> None:
+        """It knows none."""
+
+
 OURS = Ours("smsd", "%INSERT INTO messages%", "%settled AS%UPDATE messages%")
 PEER = Peer("FastAPI", "INSERT INTO messages%", "UPDATE messages SET status%")
+ROAD = Road("the road alone", PEER.stores, PEER.settles)
 
 
 class Running:
