@@ -184,3 +184,19 @@ async def test_a_cancelled_attempt_says_so_and_lets_go(listen: Listen) -> None:
     with pytest.raises(CancelledError):
         await going
     await receiver.until(lambda: not receiver.open)
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [(HEAD + b"\r\n" + b"x" * ENDLESS, 200), (HEAD + b"x: y\r\n" * (ENDLESS // 6), None)],
+    ids=["body", "head"],
+)
+@pytest_twisted.ensureDeferred
+async def test_no_more_is_read_than_64_kib_though_there_is_time(
+    listen: Listen, clock: Clock, answer: bytes, status: int | None
+) -> None:
+    receiver, names = Receiver(answer=answer), Names({}, clock)
+    attempt = await attempt_at(await listen(receiver), names)
+    assert attempt.status == status
+    assert names.heard < 4 * MOST_READ
+    await receiver.until(lambda: not receiver.open)
