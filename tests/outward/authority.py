@@ -35,6 +35,13 @@ class Authority:
         own = Certificate.loadPEM(self._own.public_bytes(Encoding.PEM))
         return trustRootFromCertificates([own])
 
+    @property
+    def file(self) -> Path:
+        """Its certificate, as ``SSL_CERT_FILE`` wants it."""
+        path = self._directory / "authority.pem"
+        path.write_bytes(self._own.public_bytes(Encoding.PEM))
+        return path
+
     def endpoint(self, name: str, *, until: timedelta = DAY, on: str = "127.0.0.1") -> str:
         """A server endpoint on loopback whose certificate is for ``name``."""
         key = ec.generate_private_key(ec.SECP256R1())

@@ -85,6 +85,15 @@ async def test_an_authority_that_nobody_knows_is_refused(
     assert ((await attempt_at(by, port)).error, receiver.requests) == ("tls_failed", [])
 
 
+@pytest_twisted.ensureDeferred
+async def test_an_authority_of_one_s_own_is_named_in_the_environment(
+    listen: Listen, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))
+    port = await listen(Receiver(), authority.endpoint(NAME))
+    assert (await attempt_at(courier(Names({NAME: [["127.0.0.1"]]})), port)).taken
+
+
 @pytest.mark.parametrize("greeting", [b"HTTP/1.1 400 Bad\r\n\r\n", b"\x16\x03\x01\xff\xff" * 9])
 @pytest_twisted.ensureDeferred
 async def test_what_speaks_no_tls_has_failed_at_it(
