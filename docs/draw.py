@@ -36,6 +36,7 @@ STATES_AT = {
     "sent": (900, 130),
     "failed": (900, 400),
     "cancelled": (150, 430),
+    "expired": (590, 570),
 }
 BIRTHS_AT = {"queued": (40, 260), "sending": (590, 138)}
 ROADS = {
@@ -48,7 +49,10 @@ ROADS = {
     ("queued", "sent"): Road("M280 226C300 70 560 60 810 117", 440, 46, "middle", 34),
     ("queued", "failed"): Road("M280 294C300 450 560 460 810 413", 440, 462, "middle", 32),
     ("queued", "cancelled"): Road("M235 294 178 393", 186, 330, "end", 18),
+    ("queued", "expired"): Road("M262 294C262 480 380 560 500 570", 290, 560, "end", 12),
+    ("sending", "expired"): Road("M590 294V533", 604, 330, "start", 22),
     ("failed", "sent"): Road("M962 366V167", 974, 250, "start", 14),
+    ("expired", "sent"): Road("M677 575C1130 600 1160 250 988 140", 800, 606, "start", 34),
 }
 
 STYLE = """
@@ -72,7 +76,7 @@ def drawing() -> str:
     """The whole picture."""
     return "\n".join(
         [
-            '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1100 500" role="img" '
+            '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1200 640" role="img" '
             'aria-labelledby="life-title life-what">',
             '  <title id="life-title">A ticket\'s life</title>',
             f'  <desc id="life-what">{escape(in_words())}</desc>',
@@ -80,7 +84,7 @@ def drawing() -> str:
             '  <defs><marker id="tip" class="tip" viewBox="0 0 10 10" refX="8" refY="5" '
             'markerWidth="6" markerHeight="6" orient="auto"><path d="M0 0 10 5 0 10Z"/></marker>'
             "</defs>",
-            '  <rect class="sheet" x="1" y="1" width="1098" height="498" rx="18"/>',
+            '  <rect class="sheet" x="1" y="1" width="1198" height="638" rx="18"/>',
             *map(_birth, BIRTHS),
             *(_road(*arrow) for arrow in arrows()),
             *map(_state, STATES),
@@ -101,7 +105,7 @@ def _birth(state: str) -> str:
 
 def _state(state: str) -> str:
     x, y = STATES_AT[state]
-    final = state in ("sent", "failed", "cancelled")
+    final = state not in BIRTHS
     inner = f'<rect class="inner" x="{x - 81}" y="{y - 28}" width="162" height="56" rx="12"/>'
     return (
         f'  <g class="state"><rect x="{x - 85}" y="{y - 32}" width="170" height="64" rx="16"/>'

@@ -40,6 +40,7 @@ from smsd.gateway.results import Results
 from smsd.gateway.resumption import Resumption, Rules
 from smsd.gateway.roster import Roster
 from smsd.gateway.rotation import Rotation
+from smsd.gateway.schedule import Schedule
 from smsd.gateway.spawn import Spawn
 from smsd.gateway.upkeep import Upkeep
 from smsd.gateway.visit import Limits
@@ -117,6 +118,7 @@ class Parts:
             self._patience,
             quotas,
             self._bell,
+            time_of_day=time.time,
         )
         # Half of the pool at most is for those who wait.
         self._hearing = Hearing(reactor, database, self._bell, max(1, settings.pool_size // 2))
@@ -138,6 +140,7 @@ class Parts:
             allowances=self._allowances,
             quotas=quotas,
             bell=self._bell,
+            schedule=Schedule(database, self._dispatch, self._bell),
             keep_events=settings.keep_events,
             keep_messages=settings.keep_messages,
             keep_keys=settings.keep_keys,

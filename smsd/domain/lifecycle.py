@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-Status = Literal["queued", "sending", "sent", "failed", "cancelled"]
+Status = Literal["queued", "sending", "sent", "failed", "cancelled", "expired"]
 
 
 class Step(NamedTuple):
@@ -30,6 +30,7 @@ STATES: dict[Status, str] = {
     "sent": "the phone confirmed",
     "failed": "the phone reported a failure, or the ticket ended otherwise",
     "cancelled": "taken back by its org before any phone had it",
+    "expired": "the time was over by when its agent wanted it sent",
 }
 
 #: States in which, as far as is known, nobody got the SMS, and nobody will.
@@ -53,10 +54,13 @@ STEPS: tuple[Step, ...] = (
         "an earlier push had failed, it waited too long, or the operator ended it",
     ),
     Step("queued", "cancelled", "taken back, and surely at no phone"),
+    Step("queued", "expired", "its time was over"),
+    Step("sending", "expired", "the phone dropped it, or it was to be pushed again too late"),
     Step("failed", "sent", "a late success, for the truth wins"),
+    Step("expired", "sent", "it went out in time, or too late"),
 )
 
 #: What a phone's result may do.
 RESULTS: frozenset[tuple[Status, Status]] = frozenset(
-    (step.leaves, step.enters) for step in STEPS if step.enters in ("sent", "failed")
+    (step.leaves, step.enters) for step in STEPS if step.enters in ("sent", "failed", "expired")
 )

@@ -36,8 +36,10 @@ Asked = Annotated[
     ),
 ]
 Status = Annotated[
-    Literal["received", "queued", "sending", "sent", "failed", "cancelled"],
-    Meta(description="must be one of received, queued, sending, sent, failed, cancelled"),
+    Literal["received", "queued", "sending", "sent", "failed", "cancelled", "expired"],
+    Meta(
+        description=("must be one of received, queued, sending, sent, failed, cancelled, expired")
+    ),
 ]
 Wait = Annotated[
     float,

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from smsd.domain.numbers import DIALLABLE, SLOTS, digits, slot_of
+from smsd.domain.timing import ExpiresAt, Priority, SendAt, Ttl, contradicted
 
 INT64 = range(-(2**63), 2**63)
 _INTEGER = re.compile(r"-?[0-9]{1,19}")
@@ -168,6 +169,20 @@ class Draft(Struct, frozen=True, kw_only=True):
         SimAsked | SimIndex | None,
         Meta(description="must be a slot (0 to 15) or a SIM's number, or null"),
     ] = None
+    send_at: SendAt | None = None
+    ttl: Ttl | None = None
+    expires_at: ExpiresAt | None = None
+    priority: Priority | None = None
+
+    def __post_init__(self) -> None:
+        if fault := contradicted(self):
+            raise ValueError(fault)
+
+    @property
+    def asks_more(self) -> bool:
+        """Whether a field was used that the first clients did not know."""
+        asked = (self.send_at, self.ttl, self.expires_at, self.priority)
+        return asked != (None, None, None, None)
 
 
 class Wish(Struct, frozen=True):
@@ -210,6 +225,8 @@ class Ticket(Struct, frozen=True, kw_only=True):
     sim: str | None
     ref: str
     attempt: int
+    #: From then on the phone must not send it. Unix milliseconds; None: whenever it can.
+    expires_at: int | None = None
 
 
 def new_ref() -> str:

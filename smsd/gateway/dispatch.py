@@ -2,8 +2,9 @@
 
 Two roads lead to a phone and never run at once for one of them. A new ticket is *promised* a
 place before it is stored, is stored as ``sending`` and pushed after the commit; or it is stored
-as ``queued`` and a *feeding* claims it later, oldest first. A ticket takes the first road only if
-nothing older waits for that phone, so first pushes are in id order.
+as ``queued`` and a *feeding* claims it later, the highest priority first and of one priority the
+oldest. A ticket takes the first road only if nothing waits for that phone, so first pushes of one
+priority are in id order. A ticket whose time has not come is stored on neither road.
 """
 
 from __future__ import annotations
@@ -62,8 +63,11 @@ class Dispatch:
 
     # -- a new ticket --------------------------------------------------------------------------
 
-    def offer(self, org_id: str, wish: Wish) -> Offer:
-        """Promise a place to a ticket that is about to be stored, if it may have one now."""
+    def offer(self, org_id: str, wish: Wish, *, later: bool = False) -> Offer:
+        """Promise a place to a ticket that is about to be stored, if it may have one now;
+        ``later``: its time has not come."""
+        if later:
+            return self._promises.postpone(org_id, wish.key)
         visit = self._roster.first(org_id, wish.key)
         if visit is not None and self._takes_now(visit):
             return self._promises.place(visit, wish.key)
@@ -87,6 +91,8 @@ class Dispatch:
                 strays[ticket.id] = offer.visit.pushed(ticket.id)
                 continue
             self._promises.take_back([offer])
+            if offer.later:
+                continue
             if offer.visit is None:
                 self._note_queued(offer)
             else:
@@ -153,6 +159,11 @@ class Dispatch:
         if (visit.backlog or self._resumption.is_due(visit)) and visit.places > 0:
             visit.feeding = True
             self._spawn("feeding a phone", self._feed(visit))
+
+    def enqueued(self, org_id: str, key: str) -> None:
+        """A ticket waits in this queue that did not before."""
+        serving = self._roster.first(org_id, key)
+        self.wake({serving} if serving else set())
 
     def tick(self) -> None:
         """Places that were given up by time may be taken; the net under every wake-up."""
@@ -277,8 +288,7 @@ class Dispatch:
             if status == "queued":
                 self._bell.ring(org_id)
                 self._log.debug("ticket {org}/{ticket} waits again", org=org_id, ticket=id_)
-                serving = self._roster.first(org_id, key)
-                self.wake({serving} if serving else set())
+                self.enqueued(org_id, key)
 
     async def note_receipts(self) -> None:
         """Write down what phones that are still on line have read and not answered: when that is

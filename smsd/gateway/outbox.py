@@ -10,7 +10,7 @@ handed over like any others, and until then their places stay promised.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,10 +19,11 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
 from smsd.domain.call_key import CallKey
-from smsd.domain.errors import NotCancellable, Unauthorised
+from smsd.domain.errors import Invalid, NotCancellable, Unauthorised
 from smsd.domain.numbers import address_key, clean, digits
 from smsd.domain.query import MessageQuery
 from smsd.domain.records import Draft, Ticket, Wish, new_ref
+from smsd.domain.timing import Timing, timing, untimely
 from smsd.gateway.bell import Bell
 from smsd.gateway.budgets import Budgets
 from smsd.gateway.dispatch import Dispatch
@@ -90,7 +91,10 @@ class _Call:
 
 
 class Outbox:
-    """Takes what agents want to be sent; returns after the commit."""
+    """Takes what agents want to be sent; returns after the commit.
+
+    ``time_of_day`` is in seconds since 1970.
+    """
 
     def __init__(
         self,
@@ -101,6 +105,8 @@ class Outbox:
         patience: Patience,
         quotas: Quotas,
         bell: Bell,
+        *,
+        time_of_day: Callable[[], float],
     ) -> None:
         self._database = database
         self._bell = bell
@@ -111,7 +117,8 @@ class Outbox:
         self._quotas = quotas
         self._budgets = Budgets(database)
         self._once = Once(database)
-        self._prospects = Prospects(roster, dispatch, quotas)
+        self._time_of_day = time_of_day
+        self._prospects = Prospects(roster, dispatch, quotas, time_of_day)
         self._sent = 0.0
         self._lane: Batch[_Call, Answer] = Batch(
             "tickets", self._write, certainty=Certainty(self._recall, patience)
@@ -131,14 +138,17 @@ class Outbox:
     ) -> Accepted:
         """Store the drafts as tickets and push those whose turn it is (contract section 2).
 
-        All of them, or none: raises what `Quotas.sending` and, where the caller has a key,
-        `Budgets.sending` do. ``lone``: they are not a list. ``ahead``: the answer also tells who
-        takes each, or what it waits for. ``key``: see `accept_once`, which whoever has one calls.
+        All of them, or none: raises `Invalid` where the time of one cannot be, and what
+        `Quotas.sending` and, where the caller has a key, `Budgets.sending` do. ``lone``: they are
+        not a list. ``ahead``: the answer also tells who takes each, or what it waits for.
+        ``key``: see `accept_once`, which whoever has one calls.
         """
         if caller.key is not None:
             async with self._budgets.sending(caller.key, drafts, lone=lone):
                 org = Caller(caller.org_id)
                 return await self.accept(org, drafts, lone=lone, ahead=ahead, key=key)
+        if faults := untimely(drafts, self._time_of_day(), lone=lone):
+            raise Invalid(errors=faults)
         allowed = self._quotas.of(caller.org_id)
         if allowed is None:
             return await self._accept(caller.org_id, drafts, ahead, key)
@@ -202,9 +212,12 @@ class Outbox:
     def _with_outlooks(
         self, results: list[AcceptedTicket], call: _Call, given: list[bool]
     ) -> list[AcceptedTicket]:
-        each = zip(results, call.wishes, call.offers, given, strict=True)
+        each = zip(results, call.wishes, call.offers, call.rows, given, strict=True)
         look = self._prospects.outlook
-        return [replace(one, outlook=look(wish, offer, given=g)) for one, wish, offer, g in each]
+        return [
+            replace(one, outlook=look(wish, offer, row.send_at, given=g))
+            for one, wish, offer, row, g in each
+        ]
 
     async def messages(self, caller: Caller, query: MessageQuery) -> bytes:
         """The JSON answer of ``GET /messages``."""
@@ -274,8 +287,13 @@ class Outbox:
     def _offer(self, call: _Call) -> None:
         """Promise places; where the statement goes out a second time, what was promised stands."""
         if not call.offers:
-            call.offers = [self._dispatch.offer(call.org_id, wish) for wish in call.wishes]
-            drafted = zip(call.drafts, call.wishes, call.offers, strict=True)
+            now, offer = self._time_of_day(), self._dispatch.offer
+            timings = [timing(draft, now) for draft in call.drafts]
+            call.offers = [
+                offer(call.org_id, wish, later=timing.send_at is not None)
+                for wish, timing in zip(call.wishes, timings, strict=True)
+            ]
+            drafted = zip(call.drafts, call.wishes, call.offers, timings, strict=True)
             call.rows = [_row(call.org_id, *each) for each in drafted]
             if call.key is not None:
                 for row in call.rows:
@@ -327,7 +345,7 @@ def _answers(entries: Sequence[list[NewMessage]], ids: dict[int, int]) -> list[A
     ]
 
 
-def _row(org_id: str, draft: Draft, wish: Wish, offer: Offer) -> NewMessage:
+def _row(org_id: str, draft: Draft, wish: Wish, offer: Offer, timing: Timing) -> NewMessage:
     to = clean(draft.to)
     row = NewMessage(
         org_id=org_id,
@@ -342,6 +360,10 @@ def _row(org_id: str, draft: Draft, wish: Wish, offer: Offer) -> NewMessage:
         sim_asked=wish.text,
         sim_key=wish.key,
         ref=new_ref(),
+        rank=-(draft.priority or 0),
+        send_at=timing.send_at,
+        expires_at=timing.expires_at,
+        ttl=timing.ttl,
     )
     if offer.visit is not None:
         served = offer.visit.serving(wish.key)
@@ -363,6 +385,7 @@ def _ticket(row: NewMessage, id_: int) -> Ticket:
         sim=row.sim_asked,
         ref=row.ref or "",
         attempt=1,
+        expires_at=row.expires_at,
     )
 
 

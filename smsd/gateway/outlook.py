@@ -6,11 +6,14 @@ anything else than what would happen, and nobody notices it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 from msgspec import Struct
 
+from smsd.domain.errors import Invalid
 from smsd.domain.records import Draft, Wish
+from smsd.domain.timing import timing, untimely
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller
 from smsd.gateway.promises import Offer
@@ -30,10 +33,11 @@ class PhoneAndSim(Struct, frozen=True, kw_only=True):
 
 
 class Outlook(Struct, frozen=True):
-    """One of the two is there."""
+    """One of the first two is there. ``not_before``: until then it waits in any case (RFC 3339)."""
 
     taken_by: PhoneAndSim | None = None
     waiting_for: PhoneAndSim | None = None
+    not_before: str | None = None
 
 
 class Forecast(Struct, frozen=True):
@@ -46,35 +50,53 @@ class Forecast(Struct, frozen=True):
 class Prospects:
     """Looks ahead; stores nothing and pushes nothing."""
 
-    def __init__(self, roster: Roster, dispatch: Dispatch, quotas: Quotas) -> None:
+    def __init__(
+        self,
+        roster: Roster,
+        dispatch: Dispatch,
+        quotas: Quotas,
+        time_of_day: Callable[[], float],
+    ) -> None:
         self._roster = roster
         self._dispatch = dispatch
         self._quotas = quotas
+        self._time_of_day = time_of_day
 
     def of(self, caller: Caller, drafts: Sequence[Draft], *, lone: bool = False) -> Forecast:
-        """What would become of these now. Raises `Invalid` where the org may not send to them;
-        what it may send a minute, and how many may wait, is not asked."""
-        org_id = caller.org_id
+        """What would become of these now. Raises `Invalid` where the org may not send to them, or
+        the time of one cannot be; what it may send a minute, and how many may wait, is not
+        asked."""
+        org_id, now = caller.org_id, self._time_of_day()
+        if faults := untimely(drafts, now, lone=lone):
+            raise Invalid(errors=faults)
         if allowed := self._quotas.of(org_id):
             self._quotas.direct(allowed, drafts, lone=lone)
         wishes = [Wish.of(draft.sim) for draft in drafts]
-        offers = [self._dispatch.offer(org_id, wish) for wish in wishes]
+        times = [timing(draft, now).send_at for draft in drafts]
+        each = zip(wishes, times, strict=True)
+        offers = [self._dispatch.offer(org_id, w, later=at is not None) for w, at in each]
         try:
-            outlooks = [self.outlook(*each) for each in zip(wishes, offers, strict=True)]
+            outlooks = list(map(self.outlook, wishes, offers, times))
         finally:
             self._dispatch.withdraw(offers)
         online = any(self._roster.first(org_id, wish.key) for wish in wishes)
         return Forecast(online, outlooks)
 
-    def outlook(self, wish: Wish, offer: Offer, *, given: bool = True) -> Outlook:
-        """Of a ticket with this offer; not ``given``: its phone left before it was there."""
+    def outlook(self, wish: Wish, offer: Offer, at: int | None, *, given: bool = True) -> Outlook:
+        """Of a ticket with this offer that is sent ``at`` this time, in Unix milliseconds, or at
+        once (None); not ``given``: its phone left before it was there."""
+        not_before = None if at is None else _rfc3339(at)
         if offer.visit is not None and given:
             return Outlook(taken_by=_serving(offer.visit, wish))
         visit = self._roster.first(offer.org_id, wish.key)
         if visit is not None:
-            return Outlook(waiting_for=_serving(visit, wish))
+            return Outlook(waiting_for=_serving(visit, wish), not_before=not_before)
         asked = PhoneAndSim(online=False, sim_slot=wish.slot, sim_number=wish.number)
-        return Outlook(waiting_for=asked)
+        return Outlook(waiting_for=asked, not_before=not_before)
+
+
+def _rfc3339(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat()
 
 
 def _serving(visit: Visit, wish: Wish) -> PhoneAndSim:

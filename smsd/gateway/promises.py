@@ -22,6 +22,8 @@ class Offer:
     org_id: str
     key: str
     visit: Visit | None
+    #: Its time has not come: it is in no queue, and holds nobody back.
+    later: bool = False
 
 
 class Promises:
@@ -43,9 +45,15 @@ class Promises:
         self._queueing[org_id, key] += 1
         return Offer(org_id, key, None)
 
+    def postpone(self, org_id: str, key: str) -> Offer:
+        """The ticket will not even wait yet."""
+        return Offer(org_id, key, None, later=True)
+
     def take_back(self, offers: Sequence[Offer]) -> None:
         """These tickets are stored, or not; nothing is promised to them any more."""
         for offer in offers:
+            if offer.later:
+                continue
             if offer.visit is not None:
                 offer.visit.promised -= 1
                 self.let_go(offer.visit)

@@ -20,6 +20,7 @@ from smsd.gateway.keys import Keys
 from smsd.gateway.quotas import Quotas
 from smsd.gateway.resumption import UNDELIVERABLE
 from smsd.gateway.roster import Roster
+from smsd.gateway.schedule import Schedule
 from smsd.gateway.spawn import Spawn
 from smsd.store import (
     batches,
@@ -58,6 +59,7 @@ class Upkeep:
     allowances: Allowances
     quotas: Quotas
     bell: Bell
+    schedule: Schedule
     #: Days.
     keep_events: int
     #: Days; 0: for ever.
@@ -74,6 +76,7 @@ class Upkeep:
     def start(self) -> None:
         """Begin; the node must be known to the others before its first phone comes."""
         self._every(1, "tick", self._tick)
+        self._every(1, "tickets at their time", self.schedule.turn)
         self._every(1, "keys that have ended", self.keys.dismiss_ended)
         self._every(1, "listening for other nodes", self.bell.look)
         self._every(5, "heartbeat", self.beat)

@@ -4,6 +4,7 @@
 <-  connected               report the SIM; tell again what the gateway may have missed
 ->  sims, send_result ..., inbound ...
 <-  send_sms                write it down, hand it to the radio; send_result when that is done
+<-  send_sms, expired       send_result that says so, and the radio never sees it
 <-  send_sms, same ref      answer again, never send again           only with a ledger
 <-  result_ack              stop repeating that result               only with a ledger
 ->  inbound                 an SMS came over the air
@@ -70,6 +71,9 @@ class Say:
     words: str
 
 
+#: What the gateway is told of an SMS that came too late to be sent.
+EXPIRED = "expired"
+
 Effect = Write | WriteDown | HandToRadio | Say
 
 
@@ -132,11 +136,17 @@ class Phone:
 
     def _asked_to_send(self, sms: SendSms, now: int) -> list[Effect]:
         if not isinstance(sms.ref, str):
-            return [HandToRadio(sms)]
+            return self._sent_or_dropped(sms, now)
         if self._ledger.line(sms.ref) is None:
-            return [self._noted(Taken(sms.ref, sms.id, now)), HandToRadio(sms)]
+            taken = self._noted(Taken(sms.ref, sms.id, now))
+            return [taken, *self._sent_or_dropped(sms, now)]
         known = Say(f"ticket {sms.id} is in the ledger already: it is not sent again")
         return [known, *self._answer(sms.ref)]
+
+    def _sent_or_dropped(self, sms: SendSms, now: int) -> list[Effect]:
+        if sms.expires_at is not UNSET and sms.expires_at <= now:
+            return self.radio_answered(sms, now, EXPIRED)
+        return [HandToRadio(sms)]
 
     def _answer(self, ref: str) -> list[Effect]:
         """The result of a ticket in the ledger; none while the radio is at it."""

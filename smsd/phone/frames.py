@@ -8,7 +8,8 @@
 ->  {"type":"inbound","message":{"address":"+1...","body":"...","date":1700000000000}}
 <-  {"type":"inbound_ack","stored":1}                               and id, where it had one
 <-  {"type":"send_sms","id":5,"to":"+1999...","body":"hi","sim":"+1555..."}
-                                                    to a ledger phone also ref, attempt
+                                                    to a ledger phone also ref, attempt;
+                                                    expires_at where the agent gave it one
 ->  {"type":"send_result","id":5,"success":true}    also error, sent_at, ref
 <-  {"type":"result_ack","id":5}                    to a ledger phone
 ->  {"type":"ping"}
@@ -114,7 +115,8 @@ class InboundAck(Struct, frozen=True, tag="inbound_ack", omit_defaults=True):
 
 
 class SendSms(Struct, frozen=True, tag="send_sms", omit_defaults=True):
-    """Send this. ``ref`` and ``attempt`` only to a phone that keeps a ledger."""
+    """Send this. ``ref`` and ``attempt`` only to a phone that keeps a ledger; ``expires_at``, in
+    Unix milliseconds, where it is not to be sent from then on."""
 
     id: int
     to: str
@@ -122,6 +124,7 @@ class SendSms(Struct, frozen=True, tag="send_sms", omit_defaults=True):
     sim: str | None
     ref: str | UnsetType = UNSET
     attempt: int | UnsetType = UNSET
+    expires_at: int | UnsetType = UNSET
 
 
 class ResultAck(Struct, frozen=True, tag="result_ack"):

@@ -171,6 +171,7 @@ class Link(Upgraded):
             ticket.sim,
             ticket.ref if ledger else UNSET,
             ticket.attempt if ledger else UNSET,
+            UNSET if ticket.expires_at is None else ticket.expires_at,
         )
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:

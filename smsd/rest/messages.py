@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 
 class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One SMS. The last four fields are those of outbound messages."""
+    """One SMS. Those from `sent_at` on are the fields of outbound messages; the last three are
+    there where the ticket used one of them."""
 
     id: int
     direction: Literal["in", "out"]
@@ -29,13 +30,16 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
     body: str
     sim_slot: int | None
     sim_number: str | None
-    status: Literal["received", "queued", "sending", "sent", "failed", "cancelled"]
+    status: Literal["received", "queued", "sending", "sent", "failed", "cancelled", "expired"]
     device_ts: int | None
     created_at: str
     sent_at: str | None = None
     attempts: int = 0
     error: str | None = None
     error_detail: str | None = None
+    send_at: str | None = None
+    expires_at: str | None = None
+    priority: int = 0
 
 
 class Messages(Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -11,6 +11,7 @@ from smsd.domain import call_key
 from smsd.domain.records import Body as Text
 from smsd.domain.records import Draft, SimAsked, SimIndex, To
 from smsd.domain.segments import Encoding, cut
+from smsd.domain.timing import ExpiresAt, Priority, SendAt, Ttl, contradicted
 from smsd.gateway.outlook import Outlook, PhoneAndSim
 from smsd.rest.body import Body, Identified
 from smsd.rest.header import IDEMPOTENCY_KEY, REPLAYED
@@ -25,16 +26,24 @@ if TYPE_CHECKING:
     from smsd.rest.services import Services
 
 BATCH = 1000
+#: What may be said once for all messages; the two of a lifetime stand for each other.
+SHARED = ("sim", "send_at", "ttl", "expires_at", "priority")
+LIFETIME = {"ttl", "expires_at"}
 
 DryRun = Annotated[bool, Meta(description="must be true (tell, and store nothing) or false")]
 
 
 class Outgoing(Identified, frozen=True, kw_only=True):
-    """Either `to` and `body`, or `messages`. `sim` holds for every message without its own."""
+    """Either `to` and `body`, or `messages`. The other fields hold for every message without its
+    own; of `ttl` and `expires_at` one may be given."""
 
     to: To | None = None
     body: Text | None = None
     sim: SimAsked | SimIndex | None = None
+    send_at: SendAt | None = None
+    ttl: Ttl | None = None
+    expires_at: ExpiresAt | None = None
+    priority: Priority | None = None
     dry_run: DryRun | None = None
     messages: (
         Annotated[
@@ -55,20 +64,31 @@ class Outgoing(Identified, frozen=True, kw_only=True):
         if single and (self.to is None or self.body is None):
             missing, given = ("to", "body") if self.to is None else ("body", "to")
             raise ValueError(f"{missing} is missing beside {given}")
+        if fault := contradicted(self):
+            raise ValueError(fault)
 
     @property
     def asks_more(self) -> bool:
         """Whether a field was used that the first clients did not know."""
-        return self.dry_run is not None
+        return self.dry_run is not None or any(draft.asks_more for draft in self.drafts)
 
     @property
     def drafts(self) -> list[Draft]:
-        """What is to be sent, each with the SIM that was asked for."""
+        """What is to be sent, each with all that was asked for it."""
         if self.messages is None:
-            return [Draft(to=self.to or "", body=self.body or "", sim=self.sim)]
-        if self.sim is None:
-            return self.messages
-        return [_with_sim(draft, self.sim) for draft in self.messages]
+            return [
+                Draft(
+                    to=self.to or "",
+                    body=self.body or "",
+                    sim=self.sim,
+                    send_at=self.send_at,
+                    ttl=self.ttl,
+                    expires_at=self.expires_at,
+                    priority=self.priority,
+                )
+            ]
+        shared = {name: value for name in SHARED if (value := getattr(self, name)) is not None}
+        return [_completed(draft, shared) for draft in self.messages] if shared else self.messages
 
 
 class Ticket(Struct, frozen=True, kw_only=True):
@@ -86,6 +106,7 @@ class Ticket(Struct, frozen=True, kw_only=True):
     forced_by: str | UnsetType = UNSET
     taken_by: PhoneAndSim | UnsetType = UNSET
     waiting_for: PhoneAndSim | UnsetType = UNSET
+    not_before: str | UnsetType = UNSET
 
 
 class SendAnswer(Struct, frozen=True, kw_only=True):
@@ -143,7 +164,9 @@ async def send(
     """Send one SMS or up to 1000.
 
     Always accepted: without a connected phone that fits, the tickets wait. A `sim` of 0 to 15 is
-    a slot, anything else a SIM's number; without one, the first connected phone sends. With
+    a slot, anything else a SIM's number; without one, the first connected phone sends. A message
+    with `send_at` waits until then; one that is not sent within `ttl` seconds, or by `expires_at`,
+    is not sent at all; of those that wait for a SIM the highest `priority` goes first. With
     `dry_run` true nothing is stored: the answer tells what would become of each message. With
     an `Idempotency-Key` it is safe to repeat the call until it is answered.
     """
@@ -188,8 +211,13 @@ def _in_full(ticket: Ticket, draft: Draft, outlook: Outlook | None) -> Ticket:
         forced_by=parts.forced_by or UNSET,
         taken_by=outlook.taken_by or UNSET,
         waiting_for=outlook.waiting_for or UNSET,
+        not_before=outlook.not_before or UNSET,
     )
 
 
-def _with_sim(draft: Draft, sim: str | int) -> Draft:
-    return draft if draft.sim is not None else msgspec.structs.replace(draft, sim=sim)
+def _completed(draft: Draft, shared: dict[str, Any]) -> Draft:
+    """With what is said for all, where it does not say something else itself."""
+    own = {name for name in shared if getattr(draft, name) is not None}
+    if draft.ttl is not None or draft.expires_at is not None:
+        own |= LIFETIME
+    return msgspec.structs.replace(draft, **{n: v for n, v in shared.items() if n not in own})

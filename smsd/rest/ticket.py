@@ -28,6 +28,9 @@ _TICKET = {
     "attempts": 1,
     "error": None,
     "error_detail": None,
+    "priority": 0,
+    "send_at": None,
+    "expires_at": None,
     "history": [
         {"what": "accepted", "at": "2026-01-31T12:00:00.123456+00:00"},
         {"what": "given", "at": "2026-01-31T12:00:00.123456+00:00"},

@@ -34,7 +34,7 @@ _COUNTERS = named("move_counters_everywhere")
 _NOBODY_ON_LINE = named("forget_nodes_everywhere")
 _FAIL_PENDING = named("fail_pending_everywhere")
 
-_CREATED = re.compile(r"^CREATE (TABLE|FUNCTION) (\w+)", re.MULTILINE)
+_CREATED = re.compile(r"^CREATE (TABLE|FUNCTION|TYPE) (\w+)", re.MULTILINE)
 
 #: Asked again where nobody can come between: a type error ends the transaction.
 _STILL_EMPTY = rf"""
@@ -177,8 +177,8 @@ def _before(made: bool) -> list[str]:
         return [*_PATIENCE, f"{LOCK.sql};"]
     tables = ", ".join(["schema_migrations", *_created("TABLE")])
     hold, drop = f"LOCK TABLE {tables};", f"DROP TABLE {tables};"
-    functions = [f"DROP FUNCTION {name};" for name in _created("FUNCTION")]
-    return [*_PATIENCE, f"{LOCK.sql};", hold, _STILL_EMPTY, drop, *functions]
+    others = [f"DROP {kind} {name};" for kind in ("FUNCTION", "TYPE") for name in _created(kind)]
+    return [*_PATIENCE, f"{LOCK.sql};", hold, _STILL_EMPTY, drop, *others]
 
 
 def _created(kind: str) -> list[str]:

@@ -58,6 +58,11 @@ class NewMessage(Struct, kw_only=True, omit_defaults=True):
     ledger: bool = False
     call_key: str | None = None
     fingerprint: str | None = None
+    #: Minus the priority; times in Unix milliseconds. A ``ttl`` is counted by the database's clock.
+    rank: int = 0
+    send_at: int | None = None
+    expires_at: int | None = None
+    ttl: int | None = None
 
 
 class Served(Struct, frozen=True):
@@ -159,10 +164,20 @@ class Handed(NamedTuple):
 
     @classmethod
     def of(cls, org_id: str, rows: Sequence[Row]) -> Handed:
-        """From rows of id, status, address, body, sim, ref, attempts, in the order of ids."""
+        """From rows of id, status, address, body, sim, ref, attempts, expires_at, in the order in
+        which they are to be pushed."""
         tickets = [
-            Ticket(org_id=org_id, id=id_, to=to, body=body, sim=sim, ref=ref, attempt=attempts)
-            for id_, status, to, body, sim, ref, attempts in rows
+            Ticket(
+                org_id=org_id,
+                id=id_,
+                to=to,
+                body=body,
+                sim=sim,
+                ref=ref,
+                attempt=attempts,
+                expires_at=expires_at,
+            )
+            for id_, status, to, body, sim, ref, attempts, expires_at in rows
             if status == "sending"
         ]
         return cls(tickets, [id_ for id_, status, *_ in rows if status == "failed"])
@@ -178,7 +193,8 @@ async def claim(
     ledger: bool,
     places: int,
 ) -> Handed:
-    """The oldest tickets that wait for this session, at most ``places``, now ``sending``.
+    """Of the tickets that wait for this session those of the highest priority, and of these the
+    oldest; at most ``places``, now ``sending``.
 
     After `Unanswered` see `handed`.
     """

@@ -42,6 +42,9 @@ class TicketSeen(Struct, frozen=True, kw_only=True):
     attempts: int
     error: str | None
     error_detail: str | None
+    priority: int = 0
+    send_at: str | None = None
+    expires_at: str | None = None
     history: list[Moment]
 
 
@@ -80,6 +83,9 @@ def _seen(
     attempts: int,
     error: str | None,
     error_detail: str | None,
+    priority: int,
+    send_at: str | None,
+    expires_at: str | None,
     *times: str | None,
 ) -> TicketSeen:
     return TicketSeen(
@@ -93,5 +99,8 @@ def _seen(
         attempts=attempts,
         error=error,
         error_detail=error_detail,
+        priority=priority,
+        send_at=send_at,
+        expires_at=expires_at,
         history=[Moment(what, at) for what, at in zip(MOMENTS, times, strict=True) if at],
     )

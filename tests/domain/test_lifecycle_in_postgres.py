@@ -12,7 +12,7 @@ import pytest_twisted
 
 from smsd.domain.lifecycle import BIRTHS, RECEIVED, RESULTS, STATES, STEPS
 from smsd.domain.records import Result, new_ref
-from smsd.store import limits, messages, remedies, resumption, tickets
+from smsd.store import limits, messages, remedies, resumption, schedule, tickets
 from smsd.store.messages import NewMessage, Pushed, Served, Told
 from smsd.store.resumption import InDoubt, Waited
 from smsd.store.statements import Statement, all_statements, named
@@ -37,9 +37,10 @@ CARRIES: dict[str, dict[str, Any]] = {
     "sent": {"sent_at": "2001-01-01", "error": None, "attempts": 1},
     "failed": {"sent_at": None, "error": "unconfirmed"},
     "cancelled": {"sent_at": None, "error": None, "attempts": 0},
+    "expired": {"sent_at": None, "error": None, "expires_at": "2001-01-01"},
 }
 #: What would break each of these.
-WRONG = {"attempts": 0, "session_id": None, "handed_at": None}
+WRONG = {"attempts": 0, "session_id": None, "handed_at": None, "expires_at": None}
 EMPTY: dict[str, Any] = dict.fromkeys(["sent_at", "error", "session_id", "handed_at"], None)
 ALL = {**EMPTY, "attempts": 1}
 
@@ -140,7 +141,11 @@ async def append(database, rows):
 
 
 async def settle(database, rows):
-    told = [Told(Result(org_id=ORG, id=row["id"], success=row["id"] % 2 == 0)) for row in rows]
+    """A third of each state was sent, a third was not, and a third was dropped as too late."""
+    told = [
+        Told(Result(org_id=ORG, id=id_, success=id_ % 3 == 0, error=("expired", "x")[id_ % 2]))
+        for id_ in (row["id"] for row in rows)
+    ]
     await messages.settle(database, told)
 
 
@@ -201,6 +206,13 @@ async def expire(database, rows):
         pass
 
 
+async def pass_times(database, rows):
+    await ask(database, "UPDATE messages SET not_before = now() WHERE id % 2 = 0")
+    for _ in range(2):
+        async for _ in schedule.pass_everywhere(database):
+            pass
+
+
 #: What deletes messages: an org as a whole, a person, and what is old.
 ERASERS = {"erase_messages", "forget_address", "prune_messages"}
 
@@ -230,7 +242,8 @@ WRITERS = {
         requeue_unconfirmed,
         {("sending", "queued"), ("sending", "failed")},
     ),
-    "push_again": (push_again, {("sending", "failed")}),
+    "push_again": (push_again, {("sending", "failed"), ("sending", "expired")}),
+    "pass_times_everywhere": (pass_times, {("queued", "expired")}),
     "note_waits": (note_waits, set()),
     "requeue_ticket": (requeue_ticket, {("sending", "queued")}),
     "cancel_ticket": (cancel, {("queued", "cancelled")}),
@@ -260,6 +273,7 @@ async def rows_in_every_state(database) -> None:
     for state, (attempts, pushed_at, received_at, receipted) in product(STATES, doubts):
         known = {"pushed_at": pushed_at, "received_at": received_at, "receipted": receipted}
         carried = {"session_id": SESSION, "handed_at": "2001-01-01", **CARRIES[state]}
+        carried["expires_at"] = "2001-01-01" if id_ % 5 or state == "expired" else None
         if attempts >= carried.get("attempts", 0) and (state != "cancelled" or not attempts):
             id_ += 1
             await put(database, id_, state, **{**carried, "attempts": attempts, **known})

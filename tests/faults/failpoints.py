@@ -79,6 +79,7 @@ HARMLESS: dict[str, str] = {
     "hold_claims": "a lock of its transaction, gone with it",
     "hold_limits": "a lock of its transaction, gone with it",
     "set_limits": "an operator's; what is allowed from then on, nothing of a message",
+    "pass_times_everywhere": "of tickets with a time, of which this campaign has none; done again",
     "expire_tickets": "of limits, of which this campaign has none; done again where it ended",
     "find_owed": "reads",
     "listen": "says that somebody reads; a reader that hears nothing says it again",

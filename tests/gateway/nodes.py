@@ -3,6 +3,7 @@ database that can be watched and held up."""
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -36,6 +37,7 @@ from smsd.gateway.quotas import Quotas
 from smsd.gateway.results import Results
 from smsd.gateway.resumption import Resumption, Rules
 from smsd.gateway.roster import Roster
+from smsd.gateway.schedule import Schedule
 from smsd.gateway.spawn import Spawn
 from smsd.gateway.upkeep import Upkeep
 from smsd.gateway.visit import Identity, Limits, Visit
@@ -303,6 +305,7 @@ class Node:
             self.patience,
             self.quotas,
             self.bell,
+            time_of_day=time.time,
         )
         self.hearing = Hearing(clock, watched, self.bell, 2)
         self.questions = Questions(watched, self.outbox, self.hearing)
@@ -323,6 +326,7 @@ class Node:
             allowances=self.allowances,
             quotas=self.quotas,
             bell=self.bell,
+            schedule=Schedule(watched, self.dispatch, self.bell),
             keep_events=7,
         )
 

@@ -59,6 +59,23 @@ def test_a_failure_is_told_in_the_words_of_the_radio() -> None:
     assert a_phone().radio_answered(PLAIN, LATER, "no credit") == [Write(failed)]
 
 
+@pytest.mark.parametrize("expires_at", [NOW, NOW - 1])
+def test_an_sms_that_is_too_late_is_dropped_and_the_gateway_told(expires_at: int) -> None:
+    late = SendSms(5, "+15550100002", "hi", None, expires_at=expires_at)
+    assert a_phone().receive(late, NOW) == [Write(SendResult(5, success=False, error="expired"))]
+    in_time = SendSms(5, "+15550100002", "hi", None, expires_at=NOW + 1)
+    assert a_phone().receive(in_time, NOW) == [HandToRadio(in_time)]
+
+
+def test_with_a_ledger_one_that_is_too_late_is_written_down_as_taken_and_answered() -> None:
+    late = SendSms(5, "+15550100002", "hi", None, ref="ab", attempt=1, expires_at=NOW)
+    phone = a_phone()
+    told = SendResult(5, success=False, error="expired", ref="ab")
+    taken, answered = Taken("ab", 5, NOW), Answered("ab", error="expired")
+    assert phone.receive(late, NOW) == [WriteDown(taken), WriteDown(answered), Write(told)]
+    assert phone.receive(late, LATER)[1:] == [Write(told)]
+
+
 def test_a_result_without_a_line_is_told_once_when_the_line_is_back() -> None:
     phone = a_phone()
     phone.line_lost()

@@ -88,6 +88,7 @@ from_gateway = st.one_of(
         st.none() | texts,
         st.just(UNSET) | texts,
         st.just(UNSET) | ids,
+        st.just(UNSET) | ids,
     ),
     st.builds(ResultAck, ids),
     st.just(Pong()),

@@ -196,6 +196,68 @@ def test_a_dry_run_is_asked_for_by_true_or_false(browser: Browser, notes: Notes)
     }
 
 
+def test_what_is_said_for_all_holds_for_whoever_says_nothing_else(
+    browser: Browser, notes: Notes
+) -> None:
+    at, until = "2026-01-31T12:00:00+01:00", "2026-02-01T00:00:00Z"
+    plain = {"to": "+1555", "body": "a"}
+    own = {**plain, "send_at": "2026-01-31T11:00:00Z", "priority": 0, "expires_at": until}
+    answer = send(
+        browser, send_at=at, ttl=60, priority=5, messages=[plain, own, {**plain, "ttl": 9}]
+    )
+    assert answer.status == 200
+    one, two, three = notes.accepted[0][1]
+    assert one.send_at == two.send_at == three.send_at
+    assert [(each.priority, each.ttl) for each in (one, two, three)] == [(5, 60), (0, None), (5, 9)]
+    assert [each.expires_at is None for each in (one, two, three)] == [True, False, True]
+    assert all("segments" in each for each in answer.json()["results"])
+
+
+def test_one_timed_message_of_many_asks_for_more_of_all(browser: Browser) -> None:
+    plain = {"to": "+1555", "body": "a"}
+    answer = send(browser, messages=[plain, {**plain, "priority": 1}])
+    assert ["segments" in each for each in answer.json()["results"]] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "right"),
+    [
+        ("send_at", "2026-01-31T12:00:00", "must be a time with its offset"),
+        ("send_at", "tomorrow", "must be a time with its offset"),
+        ("send_at", 1700000000, "must be a time with its offset"),
+        ("expires_at", "2026-01-31T12:00:00", "must be a time with its offset"),
+        ("ttl", 0, "must be a number of seconds from 1 to 2,592,000"),
+        ("ttl", 2_592_001, "must be a number of seconds from 1 to 2,592,000"),
+        ("ttl", "60", "must be a number of seconds from 1 to 2,592,000"),
+        ("priority", 11, "must be a whole number from -10 to 10"),
+        ("priority", -11, "must be a whole number from -10 to 10"),
+    ],
+)
+def test_a_time_or_a_priority_that_is_none_is_told_what_would_be_right(
+    browser: Browser, notes: Notes, field: str, value: Any, right: str
+) -> None:
+    plain = {"to": "+1555", "body": "a"}
+    for body, where in (
+        ({**plain, field: value}, [field]),
+        ({"messages": [plain, {**plain, field: value}]}, ["messages", 1, field]),
+    ):
+        answer = send(browser, **body)
+        assert answer.status == 422
+        (fault,) = answer.json()["errors"]
+        assert fault["loc"] == where
+        assert fault["msg"].startswith(right)
+    assert notes.accepted == []
+
+
+def test_a_lifetime_is_given_in_one_way(browser: Browser) -> None:
+    both = {"to": "+1555", "body": "a", "ttl": 5, "expires_at": "2026-01-31T12:00:00Z"}
+    for body, where in ((both, []), ({"messages": [both]}, ["messages", 0])):
+        answer = send(browser, **body)
+        assert answer.status == 422
+        fault = {"loc": where, "msg": "give either ttl or expires_at, not both"}
+        assert answer.json()["errors"] == [fault]
+
+
 def keyed(browser: Browser, key: str, **fields: Any) -> Answer:
     return browser.ask("POST", "/send/myorg", json={**ME, **fields}, Idempotency_Key=key)
 

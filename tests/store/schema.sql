@@ -1,20 +1,74 @@
 SELECT pg_catalog.set_config('search_path', '', false);
 
+CREATE TYPE public.shown_inbound AS (
+	id bigint,
+	direction text,
+	address text,
+	body text,
+	sim_slot smallint,
+	sim_number text,
+	status text,
+	device_ts bigint,
+	created_at timestamp with time zone
+);
+
+CREATE TYPE public.shown_outbound AS (
+	id bigint,
+	direction text,
+	address text,
+	body text,
+	sim_slot smallint,
+	sim_number text,
+	status text,
+	device_ts bigint,
+	created_at timestamp with time zone,
+	sent_at timestamp with time zone,
+	attempts integer,
+	error text,
+	error_detail text
+);
+
+CREATE TYPE public.shown_timed AS (
+	id bigint,
+	direction text,
+	address text,
+	body text,
+	sim_slot smallint,
+	sim_number text,
+	status text,
+	device_ts bigint,
+	created_at timestamp with time zone,
+	sent_at timestamp with time zone,
+	attempts integer,
+	error text,
+	error_detail text,
+	send_at timestamp with time zone,
+	expires_at timestamp with time zone,
+	priority integer
+);
+
 CREATE FUNCTION public.shown_message(message json) RETURNS json
     LANGUAGE sql STABLE
     AS $$
-    SELECT CASE m.direction
-        WHEN 'in' THEN row_to_json((SELECT r FROM (SELECT
+    SELECT CASE
+        WHEN m.direction = 'in' THEN row_to_json(ROW(
             m.id, m.direction, m.address, m.body, m.sim_slot, m.sim_number, m.status,
-            m.device_ts, m.created_at) AS r))
-        ELSE row_to_json((SELECT r FROM (SELECT
+            m.device_ts, m.created_at)::shown_inbound)
+        WHEN m.rank = 0 AND m.send_at IS NULL AND m.expires_at IS NULL
+        THEN row_to_json(ROW(
             m.id, m.direction, m.address, m.body, m.sim_slot, m.sim_number, m.status,
-            m.device_ts, m.created_at, m.sent_at, m.attempts, m.error, m.error_detail) AS r))
+            m.device_ts, m.created_at, m.sent_at, m.attempts, m.error, m.error_detail
+            )::shown_outbound)
+        ELSE row_to_json(ROW(
+            m.id, m.direction, m.address, m.body, m.sim_slot, m.sim_number, m.status,
+            m.device_ts, m.created_at, m.sent_at, m.attempts, m.error, m.error_detail,
+            m.send_at, m.expires_at, -m.rank)::shown_timed)
         END
     FROM json_to_record(message) AS m (
         id bigint, direction text, address text, body text, sim_slot smallint, sim_number text,
         status text, device_ts bigint, created_at timestamptz, sent_at timestamptz,
-        attempts integer, error text, error_detail text
+        attempts integer, error text, error_detail text,
+        rank smallint, send_at timestamptz, expires_at timestamptz
     )
 $$;
 
@@ -125,6 +179,10 @@ CREATE TABLE public.messages (
     sent_at timestamp with time zone,
     error text,
     error_detail text,
+    rank smallint DEFAULT 0 NOT NULL,
+    send_at timestamp with time zone,
+    not_before timestamp with time zone,
+    expires_at timestamp with time zone,
     CONSTRAINT messages_lifecycle CHECK (
 CASE direction
     WHEN 'in'::text THEN ((status = 'received'::text) AND (sim_key IS NULL) AND (ref IS NULL) AND (attempts = 0))
@@ -135,6 +193,7 @@ CASE direction
         WHEN 'sent'::text THEN ((sent_at IS NOT NULL) AND (error IS NULL) AND (attempts >= 1))
         WHEN 'failed'::text THEN ((sent_at IS NULL) AND (error IS NOT NULL))
         WHEN 'cancelled'::text THEN ((sent_at IS NULL) AND (error IS NULL) AND (attempts = 0))
+        WHEN 'expired'::text THEN ((sent_at IS NULL) AND (error IS NULL) AND (expires_at IS NOT NULL))
         ELSE false
     END)
     ELSE false
@@ -269,11 +328,13 @@ CREATE UNIQUE INDEX messages_dedupe ON public.messages USING btree (org_id, dedu
 
 CREATE INDEX messages_direction ON public.messages USING btree (org_id, direction, id);
 
-CREATE INDEX messages_queued ON public.messages USING btree (org_id, sim_key, id) WHERE (status = 'queued'::text);
+CREATE INDEX messages_queued ON public.messages USING btree (org_id, sim_key, rank, id) WHERE ((status = 'queued'::text) AND (not_before IS NULL));
 
 CREATE INDEX messages_sending ON public.messages USING btree (org_id, handed_at) WHERE (status = 'sending'::text);
 
 CREATE INDEX messages_sim ON public.messages USING btree (org_id, sim_digits, id) WHERE (sim_digits IS NOT NULL);
+
+CREATE INDEX messages_timed ON public.messages USING btree (org_id, COALESCE(not_before, expires_at)) WHERE ((status = 'queued'::text) AND ((not_before IS NOT NULL) OR (expires_at IS NOT NULL)));
 
 CREATE INDEX org_limits_queue_ttl ON public.org_limits USING btree (org_id) WHERE (queue_ttl > 0);
 

@@ -183,6 +183,7 @@ AS_IT_WAS = {
     "sending": "status = 'sending'",
     "sent": "status = 'sent', sent_at = '2001-01-01Z'",
     "failed": "status = 'failed', error = 'unconfirmed', error_detail = 'late'",
+    "expired": "status = 'expired', expires_at = '2001-01-01Z'",
 }
 
 

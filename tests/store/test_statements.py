@@ -88,6 +88,7 @@ TRIED = {
     "fence_batch": {"batch_id": BATCH.format(4)},
     "read_batch": {"batch_id": BATCH.format(4)},
     "prune_batches_everywhere": {},
+    "pass_times_everywhere": {"most": 5},
     "read_ticket": {**ORG, "id": 2},
     "cancel_ticket": {**ORG, "id": 2},
     "read_reply": {**ORG, "id": 2},

@@ -1,5 +1,5 @@
 -- census_everywhere --
--- Tickets that have not ended, and for how long the oldest of those that wait has done so; looked
+-- Tickets that have not ended, but for those that are to be sent later, and for how long the oldest of those that wait has done so; looked
 -- at up to a limit, beyond which it would cost too much to be asked all the time.
 SELECT
     waiting.number,
@@ -8,8 +8,11 @@ SELECT
     extract(epoch FROM clock_timestamp() - waiting.since)::double precision,
     pg_database_size(current_database())
 FROM (
-    SELECT count(*) AS number, min(created_at) AS since
+    SELECT count(*) AS number, min(since) AS since
     FROM (
-        SELECT created_at FROM messages WHERE status = 'queued' LIMIT %(most)s::integer
+        SELECT coalesce(send_at, created_at) AS since
+        FROM messages
+        WHERE status = 'queued' AND not_before IS NULL
+        LIMIT %(most)s::integer
     ) AS queued
 ) AS waiting

@@ -40,7 +40,10 @@ SELECT
     coalesce((SELECT last_id FROM org_counters WHERE org_id = %(org_id)s), 0),
     (SELECT count(*) FROM (
         SELECT 1 FROM messages AS m
-        WHERE m.org_id = %(org_id)s AND m.status = 'queued'
+        WHERE m.org_id = %(org_id)s AND m.status = 'queued' AND m.not_before IS NULL
+        UNION ALL
+        SELECT 1 FROM messages AS m
+        WHERE m.org_id = %(org_id)s AND m.status = 'queued' AND m.not_before IS NOT NULL
         LIMIT %(queued)s) AS waiting),
     (SELECT count(*) FROM minute),
     coalesce((SELECT extract(epoch FROM
@@ -82,29 +85,38 @@ ORDER BY o.org_id
 LIMIT %(most)s
 
 -- expire_tickets --
--- Tickets that waited for longer than their org allows and that no phone was ever given end. The
--- queues of each org are found one by one, and of each the oldest are looked at: young ones are
--- not read, however many wait. What somebody holds is left for the next time.
+-- Tickets that waited for longer than their org allows and that no phone was ever given end; one
+-- that was to be sent later has waited since then. The queues of each org are found one by one, and
+-- of each and of each priority the oldest are looked at: young ones are not read, however many
+-- wait. What somebody holds is left for the next time.
 WITH RECURSIVE given AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(rows)s::json) AS g (org_id text, ttl bigint)
 ), queues AS (
-    SELECT g.org_id, g.ttl, (
-        SELECT min(m.sim_key) FROM messages AS m
-        WHERE m.org_id = g.org_id AND m.status = 'queued') AS sim_key
-    FROM given AS g
+    SELECT g.org_id, g.ttl, f.sim_key, f.rank
+    FROM given AS g CROSS JOIN LATERAL (
+        SELECT m.sim_key, m.rank FROM messages AS m
+        WHERE m.org_id = g.org_id AND m.status = 'queued' AND m.not_before IS NULL
+        ORDER BY m.sim_key, m.rank
+        LIMIT 1
+    ) AS f
     UNION ALL
-    SELECT q.org_id, q.ttl, (
-        SELECT min(m.sim_key) FROM messages AS m
-        WHERE m.org_id = q.org_id AND m.status = 'queued' AND m.sim_key > q.sim_key)
-    FROM queues AS q
-    WHERE q.sim_key IS NOT NULL
+    SELECT q.org_id, q.ttl, f.sim_key, f.rank
+    FROM queues AS q CROSS JOIN LATERAL (
+        SELECT m.sim_key, m.rank FROM messages AS m
+        WHERE m.org_id = q.org_id AND m.status = 'queued' AND m.not_before IS NULL
+            AND (m.sim_key, m.rank) > (q.sim_key, q.rank)
+        ORDER BY m.sim_key, m.rank
+        LIMIT 1
+    ) AS f
 ), late AS MATERIALIZED (
     SELECT w.org_id, w.id, q.ttl
     FROM queues AS q CROSS JOIN LATERAL (
         SELECT m.org_id, m.id, m.created_at
         FROM messages AS m
-        WHERE m.org_id = q.org_id AND m.sim_key = q.sim_key
-            AND m.status = 'queued' AND m.attempts = 0
+        WHERE m.org_id = q.org_id AND m.sim_key = q.sim_key AND m.rank = q.rank
+            AND m.status = 'queued' AND m.not_before IS NULL AND m.attempts = 0
+            AND (m.send_at IS NULL
+                OR m.send_at < clock_timestamp() - make_interval(secs => q.ttl))
         ORDER BY m.id
         LIMIT %(most)s
     ) AS w

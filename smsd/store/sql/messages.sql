@@ -11,7 +11,8 @@ WITH given AS MATERIALIZED (
         body text, sim_slot smallint, sim_number text, sim_digits text, ask_sims boolean,
         device_ts bigint, dedupe text, sim_asked text, sim_key text, ref text,
         attempts integer, session_id uuid, phone_id text, ledger boolean,
-        call_key text, fingerprint text
+        call_key text, fingerprint text,
+        rank smallint, send_at bigint, expires_at bigint, ttl integer
     )
 ), counters AS MATERIALIZED (
     -- A counter outlives its org: that it is there does not say that the org is.
@@ -49,7 +50,8 @@ WITH given AS MATERIALIZED (
     INSERT INTO messages AS m (
         org_id, id, status, direction, address, address_key, body,
         sim_slot, sim_number, sim_digits, device_ts, dedupe,
-        sim_asked, sim_key, ref, attempts, session_id, phone_id, ledger, handed_at
+        sim_asked, sim_key, ref, attempts, session_id, phone_id, ledger, handed_at,
+        rank, send_at, not_before, expires_at
     )
     SELECT
         n.org_id, n.id, n.status, n.direction, n.address, n.address_key, n.body,
@@ -59,7 +61,12 @@ WITH given AS MATERIALIZED (
         n.device_ts, decode(n.dedupe, 'hex'),
         n.sim_asked, n.sim_key, n.ref, coalesce(n.attempts, 0), n.session_id, n.phone_id,
         coalesce(n.ledger, false),
-        CASE n.status WHEN 'sending' THEN clock_timestamp() END
+        CASE n.status WHEN 'sending' THEN clock_timestamp() END,
+        coalesce(n.rank, 0),
+        to_timestamp(n.send_at / 1000.0), to_timestamp(n.send_at / 1000.0),
+        CASE WHEN n.ttl IS NULL THEN to_timestamp(n.expires_at / 1000.0)
+            ELSE greatest(clock_timestamp(), to_timestamp(n.send_at / 1000.0))
+                + make_interval(secs => n.ttl) END
     FROM numbered AS n
     LEFT JOIN LATERAL (
         -- The org's SIM of that slot, if there is exactly one.
@@ -115,22 +122,24 @@ WITH given AS MATERIALIZED (
         ORDER BY org_id, id
     ) AS g
     CROSS JOIN LATERAL (
-        SELECT m.org_id, m.id, m.status, m.ref
+        SELECT m.org_id, m.id, m.status, m.ref, m.expires_at
         FROM messages AS m
         WHERE m.org_id = g.org_id AND m.id = g.id AND m.attempts >= 1
         FOR UPDATE
     ) AS m
 ), telling AS MATERIALIZED (
-    SELECT DISTINCT ON (g.org_id, g.id) g.*
+    SELECT DISTINCT ON (g.org_id, g.id) g.*,
+        -- In a phone's words: its time was over when it had its turn.
+        coalesce(g.error_detail = 'expired' AND h.expires_at IS NOT NULL, false) AS lapsed
     FROM given AS g JOIN held AS h USING (org_id, id)
     WHERE (g.ref IS NULL OR g.ref = h.ref)
-        AND (h.status IN ('queued', 'sending') OR (h.status = 'failed' AND g.status = 'sent'))
+        AND (h.status IN ('queued', 'sending') OR (h.status IN ('failed', 'expired') AND g.status = 'sent'))
     ORDER BY g.org_id, g.id, g.status = 'sent' DESC, g.ord
 ), settled AS (
     UPDATE messages AS m
-    SET status = t.status,
-        error = t.error,
-        error_detail = t.error_detail,
+    SET status = CASE WHEN t.lapsed THEN 'expired' ELSE t.status END,
+        error = CASE WHEN NOT t.lapsed THEN t.error END,
+        error_detail = CASE WHEN NOT t.lapsed THEN t.error_detail END,
         sent_at = CASE t.status WHEN 'sent' THEN
             coalesce(to_timestamp(t.sent_at / 1000.0), clock_timestamp()) END,
         -- Which SIM took it may not have been known when the phone was given it.
@@ -156,7 +165,8 @@ LEFT JOIN held AS h USING (org_id, id)
 LEFT JOIN telling AS t USING (ord)
 
 -- claim_tickets (prepared) --
--- Give the oldest waiting tickets to a session: those in the queues that it serves. Keys go into
+-- Give waiting tickets to a session, from the queues that it serves: the oldest of the highest
+-- priority, but none whose time is over, which `pass_times_everywhere` ends. Keys go into
 -- arrays, for of a join the planner may think that it pays to read all that wait; and the org is
 -- one of them, for as long as it knows nothing of the table it may think the same of the org.
 WITH serves AS (
@@ -169,15 +179,17 @@ WITH serves AS (
 ), free AS MATERIALIZED (
     SELECT w.org_id, w.id
     FROM serves AS s CROSS JOIN LATERAL (
-        SELECT m.org_id, m.id
+        SELECT m.org_id, m.rank, m.id
         FROM messages AS m
-        WHERE m.org_id = %(org_id)s AND m.sim_key = s.sim_key AND m.status = 'queued'
-        ORDER BY m.id
+        WHERE m.org_id = %(org_id)s AND m.sim_key = s.sim_key
+            AND m.status = 'queued' AND m.not_before IS NULL
+            AND (m.expires_at IS NULL OR m.expires_at > clock_timestamp())
+        ORDER BY m.rank, m.id
         LIMIT %(places)s
         FOR UPDATE SKIP LOCKED
     ) AS w
     WHERE (SELECT count(*) FROM heard) >= 0
-    ORDER BY w.id
+    ORDER BY w.rank, w.id
     LIMIT %(places)s
 ), claimed AS (
     @claim_free
@@ -191,14 +203,18 @@ WITH serves AS (
     SELECT %(batch_id)s::uuid, array_agg(id) FROM claimed
     HAVING count(*) > 0
 )
-SELECT id, status, address, body, sim_asked, ref, attempts FROM claimed ORDER BY id
+SELECT id, status, address, body, sim_asked, ref, attempts,
+    (extract(epoch FROM expires_at) * 1000)::bigint
+FROM claimed
+ORDER BY rank, id
 
 -- read_handed --
 -- What a session was given whose claim had its answer lost, as it is by now.
-SELECT id, status, address, body, sim_asked, ref, attempts
+SELECT id, status, address, body, sim_asked, ref, attempts,
+    (extract(epoch FROM expires_at) * 1000)::bigint
 FROM messages
 WHERE org_id = %(org_id)s AND id = ANY (%(ids)s::bigint[]) AND session_id = %(session_id)s::uuid
-ORDER BY id
+ORDER BY rank, id
 
 -- end_pushes --
 -- What is known of a session's unanswered pushes, written down when the session ends: those that
@@ -289,7 +305,7 @@ SELECT o.org_id
 FROM unnest(%(org_ids)s::text[]) AS o (org_id)
 WHERE EXISTS (
     SELECT 1 FROM messages AS m
-    WHERE m.org_id = o.org_id AND m.status = 'queued'
+    WHERE m.org_id = o.org_id AND m.status = 'queued' AND m.not_before IS NULL
 )
 
 -- read_messages --
@@ -315,13 +331,19 @@ SELECT concat(
     '{"org_id":', to_json(%(org_id)s::text),
     ',"count":', count(*),
     ',"messages":[', string_agg(
-        CASE p.direction
-        WHEN 'in' THEN row_to_json((SELECT r FROM (SELECT
+        CASE
+        WHEN p.direction = 'in' THEN row_to_json(ROW(
             p.id, p.direction, p.address, p.body, p.sim_slot, p.sim_number, p.status,
-            p.device_ts, p.created_at) AS r))
-        ELSE row_to_json((SELECT r FROM (SELECT
+            p.device_ts, p.created_at)::shown_inbound)
+        WHEN p.rank = 0 AND p.send_at IS NULL AND p.expires_at IS NULL
+        THEN row_to_json(ROW(
             p.id, p.direction, p.address, p.body, p.sim_slot, p.sim_number, p.status,
-            p.device_ts, p.created_at, p.sent_at, p.attempts, p.error, p.error_detail) AS r))
+            p.device_ts, p.created_at, p.sent_at, p.attempts, p.error, p.error_detail
+            )::shown_outbound)
+        ELSE row_to_json(ROW(
+            p.id, p.direction, p.address, p.body, p.sim_slot, p.sim_number, p.status,
+            p.device_ts, p.created_at, p.sent_at, p.attempts, p.error, p.error_detail,
+            p.send_at, p.expires_at, -p.rank)::shown_timed)
         END::text, ','
         ORDER BY
             CASE WHEN %(newest_first)s THEN p.id END DESC,

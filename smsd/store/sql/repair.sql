@@ -10,7 +10,9 @@ SELECT o.org_id,
         WHERE s.org_id = o.org_id
             AND n.seen_at > clock_timestamp() - make_interval(secs => %(node_timeout)s)) AS phones,
     (SELECT count(*) FROM messages AS m
-        WHERE m.org_id = o.org_id AND m.status = 'queued') AS queued,
+        WHERE m.org_id = o.org_id AND m.status = 'queued' AND m.not_before IS NULL)
+        + (SELECT count(*) FROM messages AS m
+        WHERE m.org_id = o.org_id AND m.status = 'queued' AND m.not_before IS NOT NULL) AS queued,
     (SELECT count(*) FROM messages AS m
         WHERE m.org_id = o.org_id AND m.status = 'sending') AS sending,
     coalesce(c.last_id, 0) AS last_id
@@ -33,8 +35,8 @@ SELECT
     (SELECT count(*) FROM api_keys AS k WHERE k.org_id = o.org_id) AS api_keys,
     (SELECT count(*) FROM (
         SELECT 1 FROM messages AS m WHERE m.org_id = o.org_id LIMIT 1000000) AS counted) AS messages,
-    (SELECT min(m.created_at) FROM messages AS m
-        WHERE m.org_id = o.org_id AND m.status = 'queued') AS queued_since,
+    (SELECT min(coalesce(m.send_at, m.created_at)) FROM messages AS m
+        WHERE m.org_id = o.org_id AND m.status = 'queued' AND m.not_before IS NULL) AS queued_since,
     (SELECT min(m.handed_at) FROM messages AS m
         WHERE m.org_id = o.org_id AND m.status = 'sending') AS sending_since
 FROM orgs AS o LEFT JOIN org_locks AS l USING (org_id)
@@ -85,9 +87,9 @@ ORDER BY s.org_id, s.connected_at, s.session_id
 WITH open AS (
     SELECT * FROM (
         SELECT org_id, id FROM messages
-        WHERE status = 'queued'
+        WHERE status = 'queued' AND not_before IS NULL
             AND (%(org_id)s::text IS NULL OR org_id = %(org_id)s::text)
-            AND created_at < clock_timestamp() - make_interval(secs => %(seconds)s)
+            AND coalesce(send_at, created_at) < clock_timestamp() - make_interval(secs => %(seconds)s)
         UNION ALL
         SELECT org_id, id FROM messages
         WHERE status = 'sending'

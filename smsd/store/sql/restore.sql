@@ -25,7 +25,9 @@ DELETE FROM nodes
 UPDATE messages
 SET status = 'failed', error = 'unconfirmed', attempts = greatest(attempts, 1),
     error_detail = 'The gateway was restored from a backup; the SMS may have been sent meanwhile.'
-WHERE status = 'queued' OR status = 'sending'
+WHERE status = 'queued' AND not_before IS NULL
+    OR status = 'queued' AND not_before IS NOT NULL
+    OR status = 'sending'
 
 -- server_major --
 -- Of which major version the server is.

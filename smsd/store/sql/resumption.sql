@@ -21,13 +21,14 @@ LIMIT 10000
 
 -- push_again --
 -- Give tickets in doubt to the phone's present session, unless another one was quicker; those
--- that were taken and never answered too often end here.
+-- that were taken and never answered too often end here, and those whose time is over.
 WITH given AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(rows)s::json) AS g (id bigint, session_id uuid)
 ), heard AS MATERIALIZED (
     @listening_one
 ), held AS MATERIALIZED (
-    SELECT m.id, m.receipted >= %(max_attempts)s AS hopeless
+    SELECT m.id, m.receipted >= %(max_attempts)s AS hopeless,
+        coalesce(m.expires_at <= clock_timestamp(), false) AS late
     FROM messages AS m JOIN given AS g USING (id)
     WHERE m.org_id = %(org_id)s AND m.status = 'sending'
         AND m.session_id = g.session_id
@@ -36,10 +37,10 @@ WITH given AS MATERIALIZED (
     FOR UPDATE OF m
 ), given_again AS (
     UPDATE messages AS m
-    SET status = CASE WHEN h.hopeless THEN 'failed' ELSE m.status END,
+    SET status = CASE WHEN h.hopeless THEN 'failed' WHEN h.late THEN 'expired' ELSE m.status END,
         error = CASE WHEN h.hopeless THEN 'undeliverable' END,
         error_detail = CASE WHEN h.hopeless THEN %(detail)s END,
-        attempts = m.attempts + CASE WHEN h.hopeless THEN 0 ELSE 1 END,
+        attempts = m.attempts + CASE WHEN h.hopeless OR h.late THEN 0 ELSE 1 END,
         session_id = %(session_id)s::uuid,
         phone_id = %(phone_id)s,
         ledger = %(ledger)s,
@@ -51,7 +52,7 @@ WITH given AS MATERIALIZED (
     RETURNING m.*
 ), told AS (
     @tell_of_tickets given_again
-    WHERE m.status = 'failed'
+    WHERE m.status <> 'sending'
     RETURNING org_id, id
 ), told_upto AS (
     @count_told
@@ -60,7 +61,10 @@ WITH given AS MATERIALIZED (
     SELECT %(batch_id)s::uuid, array_agg(id) FROM given_again
     HAVING count(*) > 0
 )
-SELECT id, status, address, body, sim_asked, ref, attempts FROM given_again ORDER BY id
+SELECT id, status, address, body, sim_asked, ref, attempts,
+    (extract(epoch FROM expires_at) * 1000)::bigint
+FROM given_again
+ORDER BY id
 
 -- note_waits --
 -- How long a plain phone was on line since the drop without having been given these again. It
