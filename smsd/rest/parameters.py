@@ -1,6 +1,6 @@
 """The query of a URL as a typed record, with every fault listed.
 
-Digits and nothing else are a number, with a point among them where the type allows a fraction.
+Digits and nothing else are a number; where the type allows a fraction, all that JSON calls one is.
 Unknown names are ignored, and of a name that comes twice the last one counts. What the values may
 be, their type says.
 """
@@ -21,7 +21,7 @@ from smsd.domain.reading import Reader
 T = TypeVar("T", bound=Struct)
 
 _WHOLE = re.compile(r"-?[0-9]{1,19}")
-_FRACTION = re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,9})?")
+_FRACTION = re.compile(r"-?[0-9]{1,19}(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
 
 
 def pairs(query: bytes) -> Iterator[tuple[str, str]]:

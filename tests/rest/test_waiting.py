@@ -39,6 +39,7 @@ def wait(wire: Wire, method: str = "GET", query: str = "wait=60", **headers: str
         ("wait=60", {"wait": 60}),
         ("wait=0.5", {"wait": 0.5}),
         ("wait=007.250", {"wait": 7.25}),
+        ("wait=1.5e-1", {"wait": 0.15}),
         (
             "wait=1&limit=5&since_id=7&direction=in&sim=0&address=ACME&order=desc&status=received",
             {
@@ -53,7 +54,7 @@ def wait(wire: Wire, method: str = "GET", query: str = "wait=60", **headers: str
             },
         ),
     ],
-    ids=["whole", "half", "zeros", "all"],
+    ids=["whole", "half", "zeros", "exponent", "all"],
 )
 def test_a_reader_may_wait_for_whatever_it_may_read(
     wire: Wire, notes: Notes, query: str, meant: dict[str, Any]
