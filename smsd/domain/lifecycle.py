@@ -34,7 +34,7 @@ STATES: dict[Status, str] = {
 }
 
 #: States in which, as far as is known, nobody got the SMS, and nobody will.
-UNSENT: frozenset[Status] = frozenset({"failed", "cancelled"})
+UNSENT: frozenset[Status] = frozenset({"failed", "cancelled", "expired"})
 
 #: With which states a ticket may be stored, and when.
 BIRTHS: dict[Status, str] = {

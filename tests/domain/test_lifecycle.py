@@ -9,7 +9,7 @@ from typing import get_args
 from xml.etree import ElementTree
 
 from docs import draw
-from smsd.domain.lifecycle import BIRTHS, RECEIVED, RESULTS, STATES, STEPS, Status
+from smsd.domain.lifecycle import BIRTHS, RECEIVED, RESULTS, STATES, STEPS, UNSENT, Status
 
 # -- the table itself ------------------------------------------------------------------------
 
@@ -41,6 +41,10 @@ def test_final_states_never_change_but_for_a_late_success():
         ("failed", "sent"),
         ("expired", "sent"),
     ]
+
+
+def test_a_ticket_is_on_its_way_or_sent_or_ended_unsent():
+    assert set(STATES) == UNSENT | {"queued", "sending", "sent"}
 
 
 def test_a_result_may_do_what_the_table_says_and_nothing_else():
