@@ -6,12 +6,15 @@ What must be 0 and what may be counted is `faults.table`'s.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from faults import told
 from faults.agents import FAILS, MUTE
 from faults.journal import OK, OUTBOUND, REFUSED, UNKNOWN, Round
+
+from smsd.store.statements import named
 
 _ROWS = """
     SELECT org_id, id, direction, body, status, attempts, ledger, error
@@ -61,6 +64,12 @@ class Checker:
         """The last id of each org, below which a round has nothing to look for."""
         return dict(self._ask(_FLOORS))
 
+    def listen(self, org_ids: Sequence[str]) -> None:
+        """From now on what happens in these orgs is written down as events."""
+        with self._connection.cursor() as cursor:
+            for org_id in org_ids:
+                cursor.execute(named("listen").sql, {"org_id": org_id, "keep": 86_400})
+
     def open_tickets(self) -> int:
         """Tickets that have not come to their end."""
         ((number,),) = self._ask(_OPEN)
@@ -78,6 +87,9 @@ class Checker:
         _texts(seen, rows, found)
         _pushes(seen, rows, found)
         _tickets(seen, rows, found)
+        events = [told.Event(*event) for event in self._ask(told.EVENTS, floors)]
+        listeners = {org_id for (org_id,) in self._ask(told.LISTENERS)}
+        told.hold(rows, events, listeners, found)
         return found
 
     def _ask(self, sql: str, *values: object) -> list[tuple[Any, ...]]:

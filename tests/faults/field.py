@@ -58,7 +58,7 @@ class Field:
         self.gateway = Gateway(home, self.journal, postgres.conninfo, in_gateway)
         self._witness = Witness(self.journal, postgres.conninfo)
         self._stack = ExitStack()
-        self.orgs = [Org(f"org-{at}") for at in range(ORGS)]
+        self.orgs = [Org(f"org-{at}", listens=at % 2 == 0) for at in range(ORGS)]
         self.phones = [phone for org in self.orgs for phone in self._phones_of(org)]
         self.agents = Agents(
             self.journal,
@@ -90,6 +90,8 @@ class Field:
         finally:
             claiming.cancel()
         self.checker = Checker(await asyncio.to_thread(self.postgres.connect))
+        listeners = [org.id for org in self.orgs if org.listens]
+        await asyncio.to_thread(self.checker.listen, listeners)
         self._lives = [asyncio.create_task(phone.live()) for phone in self.phones]
 
     async def close(self) -> None:

@@ -9,7 +9,9 @@ SECRET = "a secret for the campaign"
 
 @dataclass
 class Org:
-    """One tenant. ``sims``: what an agent may ask for and some phone serves."""
+    """One tenant. ``sims``: what an agent may ask for and some phone serves. Of one that listens,
+    what happens is written down as events."""
 
     id: str
+    listens: bool = False
     sims: list[str | int | None] = field(default_factory=lambda: [None])

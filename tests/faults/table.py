@@ -34,6 +34,9 @@ COUNTS: dict[str, bool] = {
     "given up, sent": False,
     "given up, not sent": False,
     "given up, not sent by a ledger phone": False,
+    "events": False,
+    "events missing": True,
+    "events out of order": True,
     "tracebacks": True,
 }
 PLAIN_TWICE, TWO_PHONES = "sent twice by a plain phone", "sent by two phones"

@@ -32,6 +32,7 @@ class Scene:
         self.journal = Journal()
         self._connection = connection
         self._id = 0
+        self._event = 0
 
     def row(self, words: str, sql: str = _SMS, **more: object) -> int:
         self._id += 1
@@ -61,6 +62,25 @@ class Scene:
         self.journal.hand_in("webhook", ORG, [words], keyed)
         if acknowledged:
             self.journal.acknowledge(words)
+
+    def listens(self) -> None:
+        """From now on the org is one whose events are written."""
+        with self._connection.cursor() as cursor:
+            cursor.execute("INSERT INTO orgs VALUES (%s, '', '', '')", (ORG,))
+            cursor.execute("INSERT INTO org_counters (org_id) VALUES (%s)", (ORG,))
+        Checker(self._connection).listen([ORG])
+
+    def tells(self, message_id: int, *types: str) -> None:
+        """These events of a message are written down."""
+        for type_ in types:
+            self._event += 1
+            values = (ORG, self._event, type_, message_id)
+            with self._connection.cursor() as cursor:
+                cursor.execute(
+                    "INSERT INTO events (org_id, id, type, message_id, data) "
+                    "VALUES (%s, %s, %s, %s, '{}')",
+                    values,
+                )
 
     def red(self) -> set[str]:
         """The counts that must be 0 and are not."""
@@ -97,6 +117,55 @@ def test_the_same_push_twice_to_a_ledger_phone_is_only_counted(scene: Scene) -> 
     scene.journal.push(ORG, id_, "t1", "ledger-a")
     assert scene.red() == set()
     assert scene.found().counts["pushed again, same id"] == 1
+
+
+def test_events_that_tell_all_are_not_red(scene: Scene) -> None:
+    scene.listens()
+    scene.tells(scene.row("s1"), "message.received")
+    scene.tells(scene.sent("t1", "plain"), "ticket.queued", "ticket.sending", "ticket.sent")
+    scene.tells(scene.sent("t2", "plain"), "ticket.sending", "ticket.failed", "ticket.sent")
+    assert scene.red() == set()
+    assert scene.found().counts["events"] == 7
+
+
+def test_an_org_that_does_not_listen_needs_no_events(scene: Scene) -> None:
+    scene.row("s1")
+    assert scene.red() == set()
+
+
+def an_sms_untold(scene: Scene) -> None:
+    scene.listens()
+    scene.row("s1")
+
+
+def an_end_untold(scene: Scene) -> None:
+    scene.listens()
+    scene.tells(scene.sent("t1", "plain"), "ticket.queued", "ticket.sending")
+
+
+def an_sms_told_twice(scene: Scene) -> None:
+    scene.listens()
+    scene.tells(scene.row("s1"), "message.received", "message.received")
+
+
+def a_step_that_is_none(scene: Scene) -> None:
+    scene.listens()
+    scene.tells(scene.sent("t1", "plain"), "ticket.queued", "ticket.queued", "ticket.sent")
+
+
+def an_end_before_the_beginning(scene: Scene) -> None:
+    scene.listens()
+    scene.tells(scene.sent("t1", "plain"), "ticket.sent", "ticket.sending")
+
+
+def a_beginning_untold(scene: Scene) -> None:
+    scene.listens()
+    scene.tells(scene.sent("t1", "plain"), "ticket.sent")
+
+
+def told_of_nothing(scene: Scene) -> None:
+    scene.listens()
+    scene.tells(77, "ticket.queued")
 
 
 def lost_sms(scene: Scene) -> None:
@@ -198,6 +267,13 @@ RED: list[tuple[Callable[[Scene], None], set[str]]] = [
     (a_ledger_phone_unheard, {"a ledger phone's word lost"}),
     (a_call_refused, {"calls refused"}),
     (a_wrong_answer, {"wrong answers"}),
+    (an_sms_untold, {"events missing"}),
+    (an_end_untold, {"events missing"}),
+    (an_sms_told_twice, {"events out of order"}),
+    (a_step_that_is_none, {"events out of order"}),
+    (an_end_before_the_beginning, {"events out of order"}),
+    (a_beginning_untold, {"events out of order"}),
+    (told_of_nothing, {"events out of order"}),
 ]
 
 
