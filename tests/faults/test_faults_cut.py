@@ -1,6 +1,6 @@
 """The cut of the fault campaign that every test run makes: a few deaths of each kind, and zeros.
 
-Another seed each time; it is shown, and ``SMSD_FAULTS_SEED`` makes the same schedule again.
+Another seed each time; it is shown, and ``FAULTS_SEED`` makes the same schedule again.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ def test_there_are_fail_points_on_both_sides_of_everything() -> None:
 
 
 def test_nothing_is_lost_or_stuck_or_sent_twice_whatever_dies(home: Path) -> None:
-    seed = os.environ.get("SMSD_FAULTS_SEED") or secrets.token_hex(4)
-    print(f"SMSD_FAULTS_SEED={seed}")
+    seed = os.environ.get("FAULTS_SEED") or secrets.token_hex(4)
+    print(f"FAULTS_SEED={seed}")
     result = Result()
     rounds = plans.cut(seed, result, within=STRIKES)
     (home / "postgres").mkdir()

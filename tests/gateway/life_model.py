@@ -20,7 +20,7 @@ SECONDS = [0.2, 1.0, 1.0, 3.1, 3.1, 5.0, 5.0, 16.0, 46.0, 61.0, 601.0]
 CALLS = [
     "append_messages", "claim_tickets", "end_pushes", "settle_results", "push_again",
     "find_owed", "begin_sessions", "end_sessions", "look up a batch", "waiting_orgs",
-    "report_sims", "note_waits",
+    "report_sims", "note_waits", "cancel_ticket",
 ]  # fmt: skip
 
 

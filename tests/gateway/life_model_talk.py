@@ -53,6 +53,15 @@ class Talk(RuleBasedStateMachine):
         sims: list[str | int | None] = [sim.number for sim in handset.sims] or [0]
         self.here.send(handset.org_id, (sims * most)[:most])
 
+    @rule(phone=PHONE, at=AT)
+    def an_agent_cancels(self, phone: int, at: int) -> None:
+        """One of the latest tickets, wherever it is."""
+        org_id = self.phone(phone).org_id
+        self.here.truth.look()
+        mine = self.here.truth.lives_of(org_id)
+        if mine:
+            self.here.cancel(org_id, mine[-1 - at % len(mine)].row.id)
+
     @rule(phone=PHONE)
     def all_goes_better(self, phone: int) -> None:
         """The phone is there, and all is read and answered."""

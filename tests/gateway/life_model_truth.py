@@ -21,7 +21,7 @@ from smsd.gateway.visit import PATIENCE, Limits
 from smsd.phone.frames import SendResult
 
 ARROWS = {(step.leaves, step.enters) for step in STEPS}
-FINAL = ("sent", "failed")
+FINAL = ("sent", "failed", "cancelled")
 CONFIRM_TIMEOUT, MAX_ATTEMPTS = 600.0, 2
 #: How much longer the clock of the real Postgres may have run than the model's. Seconds.
 SLACK = 60.0
@@ -98,6 +98,8 @@ class Truth:
                 assert self._radio[row.org_id, row.id, True], "no phone sent it"
             case "failed":
                 self._failed(life)
+            case "cancelled":
+                assert not life.sms.total(), "cancelled, and it had been sent"
 
     def _handed(self, life: Life) -> None:
         life.handed_in = self._world.step
@@ -139,6 +141,7 @@ class Truth:
     def _judge(self, wire: Wire, ticket: Ticket, life: Life) -> None:
         row, phone = life.row, wire.phone
         assert ticket.org_id == phone.org_id, "another org's ticket"
+        assert row.status != "cancelled", "pushed, though it was cancelled"
         assert row.status != "queued", "pushed before it was committed as sending"
         assert row.attempts >= ticket.attempt >= 1, "pushed before its attempt was committed"
         if row.status == "sending":
@@ -214,6 +217,8 @@ class Truth:
         self._radio[phone.org_id, id_, success] += 1
         life.sms[phone.name] += success
         self.tally["SMS"] += success
+        self.look()
+        assert not (success and life.row.status == "cancelled"), "sent, though it was cancelled"
         if phone.identity.keeps_ledger:
             assert life.sms[phone.name] <= 1, "a ledger phone sent it twice"
             if self.mode == "fail":
@@ -236,6 +241,11 @@ class Truth:
         life = self.lives.get((org_id, id_))
         assert life is not None, "an acknowledged ticket is not in the table"
         assert life.row.body == body, "the id of another ticket"
+
+    def told_as_cancelled(self, org_id: str, id_: int) -> None:
+        """An agent was told that its ticket will not be sent."""
+        self.look()
+        assert self.lives[org_id, id_].row.status == "cancelled", "it is not cancelled"
 
     def lives_of(self, org_id: str) -> list[Life]:
         return [life for (org, _), life in self.lives.items() if org == org_id]

@@ -185,6 +185,19 @@ class World:
         for draft, ticket in zip(drafts, accepted.results, strict=True):
             self.truth.accepted(org_id, ticket.id, draft.body)
 
+    def cancel(self, org_id: str, id_: int) -> None:
+        """An agent wants a ticket back, whatever has become of it."""
+        self.sends.append(Deferred.fromCoroutine(self._cancel(org_id, id_)))
+        self.paced.turn()
+
+    async def _cancel(self, org_id: str, id_: int) -> None:
+        try:
+            seen = await self.node.outbox.cancel(Caller(org_id), id_)
+        except Problem:
+            return  # it goes on as before, or nobody knows
+        assert seen is not None, "no such ticket"
+        self.truth.told_as_cancelled(org_id, id_)
+
     def pass_time(self, seconds: float) -> None:
         """Time passes for everybody. Who was not heard for long is dropped."""
         if seconds > DEADLINE:

@@ -10,6 +10,7 @@ from test_lost_answers import lose, passed, start
 from smsd.domain.allowance import Allowance
 from smsd.domain.call_key import CallKey
 from smsd.domain.errors import Invalid, TooManySends, Unauthorised, Unavailable
+from smsd.domain.keys import Key
 from smsd.domain.records import Draft
 from smsd.gateway.doorman import Caller
 
@@ -40,6 +41,15 @@ async def counted(database):
     return await sql(database, "SELECT key, first_id, tickets FROM call_keys ORDER BY key")
 
 
+async def come_to_pass(database, when):
+    """Wait for it, at most as long as a thousand statements take."""
+    for _ in range(1000):
+        if when():
+            return
+        await sql(database, "SELECT 1")
+    raise AssertionError("it did not come to pass")
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_repeated_call_is_answered_with_the_tickets_as_they_are_now(node, org, database):
     phone = await node.come()
@@ -51,6 +61,15 @@ async def test_a_repeated_call_is_answered_with_the_tickets_as_they_are_now(node
     assert phone.pushed == [1, 2]
     assert await tickets(database) == {1: "sent", 2: "sending"}
     assert await counted(database) == [("one", 1, 2)]
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_holder_of_an_api_key_sends_once_too(node, org, database):
+    holder = Caller(ORG, Key(ORG, "an id", ("send",)))
+    drafts = [Draft(to="+15550001111", body="hi")]
+    for replayed in (False, True):
+        call = node.outbox.accept_once(holder, drafts, ONE)
+        assert told(await soon(call)) == ([(1, "queued")], replayed)
 
 
 @pytest_twisted.ensureDeferred
@@ -75,8 +94,24 @@ async def test_keys_of_two_orgs_know_nothing_of_each_other(node, org, database):
     await made_org(database, "another")
     await soon(sending(node))
     drafts = [Draft(to="+15550001111", body="hi")]
-    accepted = await soon(node.outbox.accept_once(Caller("another"), drafts, CallKey("one", "bb")))
-    assert told(accepted) == ([(1, "queued")], False)
+    for replayed in (False, True):
+        call = node.outbox.accept_once(Caller("another"), drafts, CallKey("one", "bb"))
+        assert told(await soon(call)) == ([(1, "queued")], replayed)
+    await sql(database, "DELETE FROM messages WHERE org_id = %(org)s", org=ORG)
+    assert told(await soon(sending(node))) == ([(1, "deleted")], True)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_call_waits_for_none_under_another_key_or_of_another_org(node, org, database):
+    another = await made_org(database, "another")
+    with node.database.held("append_messages", most=1) as gate:
+        calls = [start(sending(node))]
+        await soon(gate.reached)
+        drafts = [Draft(to="+15550001111", body="hi")]
+        calls += [start(sending(node, OTHER)), start(node.outbox.accept_once(another, drafts, ONE))]
+        await come_to_pass(database, lambda: node.database.run_names["find_call"] == 3)
+        gate.open()
+        assert [told(await soon(call))[1] for call in calls] == [False] * 3
 
 
 @pytest_twisted.ensureDeferred
@@ -124,17 +159,31 @@ async def test_a_key_that_is_taken_holds_nothing_else_of_its_batch_up(node, seco
         await soon(gate.reached)
         calls += [start(node.send()), start(sending(node)), start(node.send())]
         (lane,) = node.outbox.lanes
-        for _ in range(1000):
-            if lane.waiting == 3:
-                break
-            await sql(database, "SELECT 1")
-        assert lane.waiting == 3
+        await come_to_pass(database, lambda: lane.waiting == 3)
         await soon(sending(second))
         gate.open()
         answers = [told(await soon(call)) for call in calls]
     assert [replayed for _, replayed in answers] == [False, False, True, False]
     assert len(await tickets(database)) == 4
     assert node.database.run_names["append_messages"] == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_taken_key_takes_none_of_another_org_in_the_same_batch(node, second, org, database):
+    another = await made_org(database, "another")
+    with node.database.held("append_messages", most=1) as gate:
+        calls = [start(node.send())]
+        await soon(gate.reached)
+        drafts = [Draft(to="+15550001111", body="hi")]
+        calls += [start(sending(node)), start(node.outbox.accept_once(another, drafts, ONE))]
+        (lane,) = node.outbox.lanes
+        await come_to_pass(database, lambda: lane.waiting == 2)
+        await soon(sending(second))
+        gate.open()
+        answers = [told(await soon(call)) for call in calls]
+    assert [replayed for _, replayed in answers] == [False, True, False]
+    assert len(await tickets(database)) == 2
+    assert list(await tickets(database, "another")) == [1]
 
 
 @pytest.mark.parametrize("done", [True, False], ids=["carried out", "never came to Postgres"])

@@ -1,7 +1,7 @@
 """The life of tickets in every order that chance makes up: the model's runs, and their seeds.
 
-Ordinarily a few seconds' worth. ``SMSD_MODEL_RUNS=N`` makes it N examples of 50 steps each;
-``SMSD_MODEL_SEED=S`` replays the run of a seed that was printed, and looks for the shortest
+Ordinarily a few seconds' worth. ``MODEL_RUNS=N`` makes it N examples of 50 steps each;
+``MODEL_SEED=S`` replays the run of a seed that was printed, and looks for the shortest
 example of what it finds.
 """
 
@@ -21,9 +21,9 @@ from life_model_bench import Bench
 from nodes import RecordingPhone, made_org, sql
 from twisted.internet.defer import Deferred
 
-RUNS = int(os.environ.get("SMSD_MODEL_RUNS", "0"))
-SEED = os.environ.get("SMSD_MODEL_SEED")
-SHRINK = "SMSD_MODEL_SHRINK" in os.environ
+RUNS = int(os.environ.get("MODEL_RUNS", "0"))
+SEED = os.environ.get("MODEL_SEED")
+SHRINK = "MODEL_SHRINK" in os.environ
 #: To find the shortest example of a fault takes minutes: only where one is looked for.
 PHASES = [Phase.generate] + [Phase.shrink] * SHRINK
 #: Examples of one run, for each has a seed of its own.
@@ -68,7 +68,7 @@ def test_no_ticket_is_lost_or_stuck_or_sent_twice(bench, number, examples):
     finally:
         spent = time.monotonic() - began
         print(
-            f"SMSD_MODEL_SEED={number} SMSD_MODEL_RUNS={examples}: {bench.examples} examples,"
+            f"MODEL_SEED={number} MODEL_RUNS={examples}: {bench.examples} examples,"
             f" {bench.steps} steps in {spent:.1f} s\n{dict(sorted(bench.tally.items()))}"
         )
 
