@@ -26,24 +26,30 @@ class Answer:
 
     def __init__(self, begun: float) -> None:
         self._begun = begun
+        self._ended: float | None = None
         self._status: int | None = None
         self._retry_after: float | None = None
         self._body = _Body()
 
-    async def read(self, response: IResponse, now: float) -> None:
-        """Takes the head, and the body to its end, however that comes; ``now`` in Unix seconds."""
+    async def read(self, response: IResponse, reactor: Any) -> None:
+        """Takes the head, and the body to its end, however that comes; ``reactor``'s clock is the
+        wall clock."""
         self._status = int(response.code)
         if self._status in _BUSY:
-            self._retry_after = retry_after(response.headers, now)
+            self._retry_after = retry_after(response.headers, reactor.seconds())
         response.deliverBody(self._body)
         await self._body.end
+        self._ended = reactor.seconds()
 
-    def attempt(self, error: Error | None, now: float) -> Attempt:
-        """What came of it; a status that was read is worth more than how the rest ended."""
+    def attempt(self, error: Error | None, *, ended: float) -> Attempt:
+        """What came of it; a status that was read is worth more than how the rest ended. Where the
+        answer came whole, its end counts and not the connection's."""
+        if self._ended is not None:
+            ended = self._ended
         return Attempt(
             status=self._status,
             error=(error or "bad_answer") if self._status is None else None,
-            ms=max(0, round(1000 * (now - self._begun))),
+            ms=max(0, round(1000 * (ended - self._begun))),
             answer=self._body.text,
             retry_after=self._retry_after,
         )

@@ -1,7 +1,9 @@
-"""An agent that keeps treq to what is wanted here: nothing inflated, no cookie read.
+"""An agent that keeps treq to what is wanted here: the URL as it was judged, nothing inflated, no
+cookie read.
 
 treq asks for gzip and undoes it, a chunk at a time and whatever comes of it: 64 KiB would become
-64 MiB. So it neither asks nor learns that something was packed.
+64 MiB. So it neither asks nor learns that something was packed. It also writes a URL anew, with
+other escapes, and a receiver may tell these apart.
 """
 
 from __future__ import annotations
@@ -17,10 +19,11 @@ _UNREAD = ("content-encoding", "set-cookie")
 
 @implementer(IAgent)
 class Plain:
-    """Passes a request on, and the answer without what could be acted on."""
+    """Passes a request on, to this URL, and the answer without what could be acted on."""
 
-    def __init__(self, agent: IAgent) -> None:
+    def __init__(self, agent: IAgent, url: str) -> None:
         self._agent = agent
+        self._url = url.encode("ascii")
 
     def request(
         self,
@@ -31,7 +34,7 @@ class Plain:
     ) -> Deferred[IResponse]:
         asked = Headers() if headers is None else headers.copy()
         asked.removeHeader("accept-encoding")
-        return self._agent.request(method, uri, asked, bodyProducer).addCallback(_bare)
+        return self._agent.request(method, self._url, asked, bodyProducer).addCallback(_bare)
 
 
 def _bare(response: IResponse) -> IResponse:

@@ -69,6 +69,18 @@ async def test_a_name_is_looked_up_once_and_stays_the_host(listen: Listen) -> No
     assert receiver.heads[0]["host"] == f"app.example.com:{port}"
 
 
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/?", "/a//../b/.", "/%7e%2F%2f%zz", "/a?b=c&&d=%20+&e", "/[:@!$&'()*+,;=~-]?[]/?"],
+)
+@pytest_twisted.ensureDeferred
+async def test_a_path_is_called_as_it_was_given(listen: Listen, path: str) -> None:
+    receiver = Receiver()
+    port = await listen(receiver)
+    await delivered(courier(), f"http://127.0.0.1:{port}{path}")
+    assert receiver.requests[0].startswith(f"POST {path} HTTP/1.1\r\n".encode())
+
+
 @pytest_twisted.ensureDeferred
 async def test_a_redirect_is_an_answer_and_is_not_followed(listen: Listen) -> None:
     there = Receiver()
