@@ -15,6 +15,7 @@ _TITLES = {
     "latency": "`POST /send` at a steady rate, until the phone holds the frame",
     "poll": "`GET /messages`, 100 messages a page",
     "idle": "Phones that only are there",
+    "waiting": "Readers who wait for a message, each of them for another",
     "return": "All phones back after the gateway was killed",
     "crowd": "`POST /send` while others are on line",
     "orgs": "`POST /webhook` spread over many orgs",

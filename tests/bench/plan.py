@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import growth, returning, scenarios, workers
+from bench import growth, returning, scenarios, waiting, workers
 from bench.figures import Figures, Row
 from bench.limit import limit
 from bench.phones import phones
@@ -102,6 +102,10 @@ def idle(bench: Bench) -> None:
     bench.in_turns("idle", scenarios.idle, ORGS_OF_PHONES)
 
 
+def waits(bench: Bench) -> None:
+    bench.in_turns("waiting", waiting.waiting, ORGS_OF_PHONES, sides=(OURS,))
+
+
 def back(bench: Bench) -> None:
     """After a kill, against the bare handshakes of as many phones."""
     bench.figures("return", "phones")
@@ -174,6 +178,7 @@ SCENARIOS: dict[str, Callable[[Bench], None]] = {
     "latency": latency,
     "poll": poll,
     "idle": idle,
+    "waiting": waits,
     "return": back,
     "crowd": crowd,
     "orgs": orgs,
