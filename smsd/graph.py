@@ -26,12 +26,14 @@ from smsd.gateway.attendance import Attendance
 from smsd.gateway.bell import Bell
 from smsd.gateway.claims import ClaimPolicy
 from smsd.gateway.dispatch import Dispatch
-from smsd.gateway.doorman import Caller, Doorman
+from smsd.gateway.doorman import Doorman
 from smsd.gateway.hashing import Hashing
 from smsd.gateway.hearing import Hearing
 from smsd.gateway.inbox import Inbox
 from smsd.gateway.keys import Keys
 from smsd.gateway.outbox import Outbox
+from smsd.gateway.paces import Paces
+from smsd.gateway.pacing import Pacing
 from smsd.gateway.patience import Patience
 from smsd.gateway.questions import Questions
 from smsd.gateway.quotas import Quotas
@@ -92,9 +94,17 @@ class Parts:
         self._resumption = Resumption(
             database, Rules(settings.resume_grace, settings.max_attempts), self._patience
         )
+        self._pacing = Pacing(database, self._allowances, self._roster, reactor)
         self._dispatch = Dispatch(
-            database, self._roster, self._resumption, self._spawn, self._patience, self._bell
+            database,
+            self._roster,
+            self._resumption,
+            self._spawn,
+            self._patience,
+            self._bell,
+            self._pacing,
         )
+        self._paces = Paces(database, self._allowances, self._dispatch, self._pacing)
         self._attendance = Attendance(
             database,
             self._roster,
@@ -118,6 +128,7 @@ class Parts:
             self._patience,
             quotas,
             self._bell,
+            self._pacing,
             time_of_day=time.time,
         )
         # Half of the pool at most is for those who wait.
@@ -166,9 +177,6 @@ class Parts:
             self._database, lanes, clock=self._reactor.seconds, serving=serving
         )
 
-        async def sims(caller: Caller) -> bytes:
-            return await phones.read_sims(self._database, caller.org_id)
-
         services = Services(
             self._doorman,
             self._inbox,
@@ -177,7 +185,8 @@ class Parts:
             self._questions,
             self._rotation,
             self._keys,
-            sims,
+            self._paces,
+            self._paces.sims,
             self.readiness.parts,
             PhoneDoor(self._links),
         )

@@ -9,6 +9,8 @@ import re
 
 from msgspec import Struct
 
+from smsd.domain.pacing import Pace
+
 #: A number's beginning, as `smsd.domain.numbers.clean` leaves it.
 PREFIX = r"^(\+|\+?[0-9]{1,20})$(?!\n)"
 
@@ -39,13 +41,25 @@ class Allowance(Struct, frozen=True, kw_only=True):
 
 
 class Own(Struct, frozen=True, kw_only=True):
-    """What the operator has set for one org; None is what the settings say."""
+    """What the operator has set for one org; None is what the settings say.
+
+    The org itself sets how fast its SIMs may send: ``paces``, by the SIM as it is asked for
+    (`smsd.domain.records.Wish.key`), ``*`` for each that has none of its own. ``phones_pace``: a
+    phone of it said so too, once at least.
+    """
 
     max_stored: int | None = None
     max_queued: int | None = None
     max_sends_per_minute: int | None = None
     to_prefixes: tuple[str, ...] | None = None
     queue_ttl: int | None = None
+    paces: dict[str, Pace] | None = None
+    phones_pace: bool = False
+
+    @property
+    def has_paces(self) -> bool:
+        """Whether some SIM of the org may be paced."""
+        return bool(self.paces) or self.phones_pace
 
     def over(self, default: Allowance) -> Allowance:
         """What then holds for the org."""
@@ -56,7 +70,7 @@ class Own(Struct, frozen=True, kw_only=True):
 
 
 #: All limits of an org, by the names that they have everywhere.
-NAMES: tuple[str, ...] = Own.__struct_fields__
+NAMES: tuple[str, ...] = Allowance.__struct_fields__
 
 
 def is_prefix(text: str) -> bool:

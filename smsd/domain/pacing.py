@@ -35,6 +35,12 @@ class Window(Struct, frozen=True):
     seconds: Seconds
 
 
+Windows = Annotated[
+    list[Window],
+    Meta(max_length=WINDOWS, description=f"must be a list of at most {WINDOWS} windows"),
+]
+
+
 class Pace(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a SIM may send, in segments: the windows that have a name, others, and how many may go
     at once before they are spaced by the shortest of them. Nothing given is no limit."""
@@ -42,10 +48,7 @@ class Pace(Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_per_minute: Segments | None = None
     max_per_hour: Segments | None = None
     max_per_day: Segments | None = None
-    windows: Annotated[
-        list[Window],
-        Meta(max_length=WINDOWS, description=f"must be a list of at most {WINDOWS} windows"),
-    ] = []
+    windows: Windows = []
     burst: Segments | None = None
 
     def __post_init__(self) -> None:
@@ -91,7 +94,7 @@ class Left(Struct, frozen=True):
     """A window, and how many segments it has left now."""
 
     segments: int
-    seconds: float
+    seconds: int | float
     left: int
 
 
@@ -114,7 +117,7 @@ class Meter:
     def windows(self) -> list[Left]:
         """How much of each window is left."""
         return [
-            Left(span.segments, span.seconds, max(0, span.segments - used))
+            Left(span.segments, _short(span.seconds), max(0, span.segments - used))
             for span, used in self._used.items()
         ]
 
@@ -147,6 +150,10 @@ class Meter:
     def _sum(self, span: Span) -> int:
         now, long = self._now, span.seconds
         return sum(use.segments for use in self._uses if use.at + long > now)
+
+
+def _short(seconds: float) -> int | float:
+    return int(seconds) if seconds.is_integer() else seconds
 
 
 def horizon(spans: Iterable[Span]) -> float:

@@ -99,6 +99,8 @@ def _deeper_than(value: object, levels: int) -> bool:
 
 
 def _build(value: Any, kind: Any, loc: list[str | int], faults: list[Fault]) -> Any:
+    if value is None and type(None) in get_args(kind):
+        return None
     plain, metas = _unwrapped(kind)
     if isinstance(plain, type) and issubclass(plain, msgspec.Struct):
         return _build_struct(value, plain, loc, faults)

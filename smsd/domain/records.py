@@ -12,9 +12,10 @@ import secrets
 from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from smsd.domain.numbers import DIALLABLE, SLOTS, digits, slot_of
+from smsd.domain.pacing import Pace
 from smsd.domain.timing import ExpiresAt, Priority, SendAt, Ttl, contradicted
 
 INT64 = range(-(2**63), 2**63)
@@ -74,6 +75,7 @@ SimNumber = Annotated[
 Label = Annotated[
     str, Meta(max_length=256, description="must be text of at most 256 characters, or null")
 ]
+PaceSaid = Annotated[Pace, Meta(description="must be an object of limits, or null")]
 
 
 def integer(value: int | float | str | None, within: range = INT64) -> int | None:
@@ -158,6 +160,8 @@ class Sim(Struct, frozen=True, kw_only=True):
     number: SimNumber | None = None
     label: Label | None = None
     carrier: Label | None = None
+    #: How fast it may send, in its phone's own words.
+    pace: PaceSaid | UnsetType | None = UNSET
 
 
 class Draft(Struct, frozen=True, kw_only=True):

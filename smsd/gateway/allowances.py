@@ -23,11 +23,16 @@ class Allowances:
     def __init__(self, default: Allowance = UNLIMITED) -> None:
         self._own: dict[str, Own] = {}
         self._of: dict[str, Allowance | None] = {}
+        self._paced: dict[str, Own] = {}
         self.renew(default)
 
     def of(self, org_id: str) -> Allowance | None:
         """What limits the org's calls; None where nothing does."""
         return self._of.get(org_id, self._default)
+
+    def paced(self, org_id: str) -> Own | None:
+        """What is set for the org's SIMs; None where none of them is paced."""
+        return self._paced.get(org_id)
 
     def learn(self, org_id: str, own: Own | None) -> None:
         """This is the operator's word for the org; None where there is none."""
@@ -36,6 +41,8 @@ class Allowances:
             if own is not None:
                 self._own[org_id] = own
                 self._of[org_id] = _limiting(own.over(self.default))
+                if own.has_paces:
+                    self._paced[org_id] = own
 
     def renew(self, default: Allowance) -> None:
         """The settings say this from here on."""
@@ -52,6 +59,7 @@ class Allowances:
     def _forget(self, org_id: str) -> None:
         self._own.pop(org_id, None)
         self._of.pop(org_id, None)
+        self._paced.pop(org_id, None)
 
 
 def _limiting(allowance: Allowance) -> Allowance | None:

@@ -102,6 +102,7 @@ class Attendance:
         """
         if visit.on_line:
             replaced, heirs = self._roster.report(visit, tuple(sims))
+            self._dispatch.reported(visit)
             for older in replaced:
                 self._replace(older)
             self._dispatch.expect({visit, *heirs})

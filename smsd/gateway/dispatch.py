@@ -18,6 +18,7 @@ from smsd.domain.records import Ticket, Wish
 from smsd.gateway.bell import Bell
 from smsd.gateway.certainty import surely
 from smsd.gateway.holds import Holds
+from smsd.gateway.pacing import Pacing
 from smsd.gateway.patience import Patience
 from smsd.gateway.promises import Offer, Promises
 from smsd.gateway.resumption import Resumption
@@ -48,8 +49,11 @@ class Dispatch:
         spawn: Spawn,
         patience: Patience,
         bell: Bell,
+        pacing: Pacing,
     ) -> None:
         self._database = database
+        self._pacing = pacing
+        pacing.feeds(self.wake)
         self._bell = bell
         self._roster = roster
         self._resumption = resumption
@@ -69,7 +73,7 @@ class Dispatch:
         if later:
             return self._promises.postpone(org_id, wish.key)
         visit = self._roster.first(org_id, wish.key)
-        if visit is not None and self._takes_now(visit):
+        if visit is not None and self._takes_now(visit, wish.key):
             return self._promises.place(visit, wish.key)
         return self._promises.wait(org_id, wish.key)
 
@@ -121,12 +125,13 @@ class Dispatch:
         finally:
             self._promises.take_back(offers)
 
-    def _takes_now(self, visit: Visit) -> bool:
+    def _takes_now(self, visit: Visit, key: str) -> bool:
         return not (
             self._closing
             or visit.org_id in self._holds
             or not visit.takes_now
             or self._promises.somebody_queues_for(visit)
+            or self._pacing.paces(visit, key)
         )
 
     def _note_queued(self, offer: Offer) -> None:
@@ -174,7 +179,18 @@ class Dispatch:
         idle = {v.org_id for v in self._roster if not v.backlog}
         if idle:
             for org_id in await messages.waiting_orgs(self._database, sorted(idle)):
-                self.wake(set(self._roster.of(org_id)))
+                self.look_again(org_id)
+
+    def look_again(self, org_id: str) -> None:
+        """Something may wait for the phones of this org, and be paced otherwise than before."""
+        visits = set(self._roster.of(org_id))
+        for visit in visits:
+            self._pacing.look_again(visit)
+        self.wake(visits)
+
+    def reported(self, visit: Visit) -> None:
+        """The phone has said which SIMs it holds."""
+        self._pacing.said(visit)
 
     async def _feed(self, visit: Visit) -> None:
         try:
@@ -194,6 +210,9 @@ class Dispatch:
             self._promises.let_go(visit)
 
     async def _claim_all(self, visit: Visit) -> None:
+        more = self._pacing.concerns(visit.org_id)
+        while more and not self._closing and (places := visit.places):
+            more = await self._claim_in_turn(visit, min(places, BITE))
         more = True
         while more and not self._closing and (places := visit.places):
             more = await self._claim(visit, min(places, BITE))
@@ -218,24 +237,43 @@ class Dispatch:
     async def _claim(self, visit: Visit, places: int) -> bool:
         """Whether more may wait than there were places for."""
         seen = visit.queued
+        serves = self._pacing.part(visit, self._roster.serves(visit)).free
+        if not serves:
+            self._calm(visit, seen)
+            return False
         claim = messages.claim(
             self._database,
             visit.org_id,
-            serves=self._roster.serves(visit),
+            serves=serves,
             session_id=visit.session_id,
             phone_id=visit.phone_id,
             ledger=visit.identity.keeps_ledger,
             places=places,
         )
         tickets, _ = await surely(claim, self._database, self._patience, visit)
-        self._bell.ring(visit.org_id)
         if len(tickets) < places:
             self._calm(visit, seen)
+        await self._give(visit, tickets)
+        return len(tickets) == places
+
+    async def _claim_in_turn(self, visit: Visit, places: int) -> bool:
+        """The same of paced SIMs; of those that may send no more for now the wheel will tell."""
+        parted = self._pacing.part(visit, self._roster.serves(visit))
+        if not parted.paced:
+            return False
+        claim = self._pacing.claim(visit, parted, places)
+        tickets, _ = await surely(claim.run(self._database), self._database, self._patience, visit)
+        self._pacing.claimed(visit, claim)
+        await self._give(visit, tickets)
+        return len(tickets) == places
+
+    async def _give(self, visit: Visit, tickets: list[Ticket]) -> None:
+        """Push what was claimed, or put it back where the phone has left meanwhile."""
+        self._bell.ring(visit.org_id)
         if visit.on_line:
             visit.give(tickets)
         elif tickets:
             await self._put_back([visit.pushed(ticket.id) for ticket in tickets])
-        return len(tickets) == places
 
     def _calm(self, visit: Visit, seen: int) -> None:
         """Nothing waits, unless something was queued since we looked."""
@@ -254,6 +292,7 @@ class Dispatch:
 
     async def gone(self, visit: Visit, heirs: set[Visit]) -> None:
         """Write down what is known of the visit's pushes, and let others serve what waits."""
+        self._pacing.left(visit)
         comes_back = bool(visit.promised or visit.feeding or visit.unwritten)
         if comes_back:
             self._holds.begin(visit.org_id)
@@ -288,6 +327,9 @@ class Dispatch:
             if status == "queued":
                 self._bell.ring(org_id)
                 self._log.debug("ticket {org}/{ticket} waits again", org=org_id, ticket=id_)
+                serving = self._roster.first(org_id, key)
+                if serving is not None:
+                    self._pacing.look_again(serving)
                 self.enqueued(org_id, key)
 
     async def note_receipts(self) -> None:
@@ -312,3 +354,4 @@ class Dispatch:
     def close(self) -> None:
         """No new pushes from now on: the gateway is shutting down."""
         self._closing = True
+        self._pacing.close()

@@ -30,7 +30,8 @@ from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller
 from smsd.gateway.inbox import ROW, numbered
 from smsd.gateway.once import Once
-from smsd.gateway.outlook import Forecast, Outlook, Prospects
+from smsd.gateway.outlook import Forecast, Outlook, Prospects, delayed
+from smsd.gateway.pacing import Pacing
 from smsd.gateway.patience import Patience
 from smsd.gateway.promises import Offer
 from smsd.gateway.quotas import Quotas
@@ -67,6 +68,8 @@ class AcceptedTicket(Struct, frozen=True):
     to: str
     status: str
     outlook: Outlook | None = None
+    #: Its SIM may not send it before (RFC 3339). None: nothing of the kind is known.
+    not_before: str | None = None
 
 
 class Accepted(Struct, frozen=True):
@@ -86,6 +89,8 @@ class _Call:
     drafts: Sequence[Draft]
     wishes: list[Wish]
     key: CallKey | None = None
+    #: The API key of whoever hands it in; None: the secret.
+    whose: str | None = None
     offers: list[Offer] = field(default_factory=list)
     rows: list[NewMessage] = field(default_factory=list)
 
@@ -105,11 +110,13 @@ class Outbox:
         patience: Patience,
         quotas: Quotas,
         bell: Bell,
+        pacing: Pacing,
         *,
         time_of_day: Callable[[], float],
     ) -> None:
         self._database = database
         self._bell = bell
+        self._pacing = pacing
         self._roster = roster
         self._dispatch = dispatch
         self._spawn = spawn
@@ -118,7 +125,7 @@ class Outbox:
         self._budgets = Budgets(database)
         self._once = Once(database)
         self._time_of_day = time_of_day
-        self._prospects = Prospects(roster, dispatch, quotas, time_of_day)
+        self._prospects = Prospects(roster, dispatch, quotas, pacing, time_of_day)
         self._sent = 0.0
         self._lane: Batch[_Call, Answer] = Batch(
             "tickets", self._write, certainty=Certainty(self._recall, patience)
@@ -143,17 +150,29 @@ class Outbox:
         not a list. ``ahead``: the answer also tells who takes each, or what it waits for.
         ``key``: see `accept_once`, which whoever has one calls.
         """
-        if caller.key is not None:
-            async with self._budgets.sending(caller.key, drafts, lone=lone):
-                org = Caller(caller.org_id)
-                return await self.accept(org, drafts, lone=lone, ahead=ahead, key=key)
+        if caller.key is None:
+            return await self._admit(caller.org_id, drafts, lone, ahead, key)
+        async with self._budgets.sending(caller.key, drafts, lone=lone):
+            whose = caller.key.id
+            return await self._admit(caller.org_id, drafts, lone, ahead, key, whose)
+
+    async def _admit(
+        self,
+        org_id: str,
+        drafts: Sequence[Draft],
+        lone: bool,
+        ahead: bool,
+        key: CallKey | None,
+        whose: str | None = None,
+    ) -> Accepted:
         if faults := untimely(drafts, self._time_of_day(), lone=lone):
             raise Invalid(errors=faults)
-        allowed = self._quotas.of(caller.org_id)
+        call = _Call(org_id, drafts, [Wish.of(draft.sim) for draft in drafts], key, whose)
+        allowed = self._quotas.of(org_id)
         if allowed is None:
-            return await self._accept(caller.org_id, drafts, ahead, key)
-        with await self._quotas.sending(caller.org_id, allowed, drafts, lone=lone):
-            return await self._accept(caller.org_id, drafts, ahead, key)
+            return await self._accept(call, ahead)
+        with await self._quotas.sending(org_id, allowed, drafts, lone=lone):
+            return await self._accept(call, ahead)
 
     async def accept_once(
         self,
@@ -182,17 +201,18 @@ class Outbox:
         results = [AcceptedTicket(id_, draft.to, status) for id_, draft, status in told]
         return Accepted(online, results, replayed=True)
 
-    def forecast(self, caller: Caller, drafts: Sequence[Draft], *, lone: bool = False) -> Forecast:
+    async def forecast(
+        self, caller: Caller, drafts: Sequence[Draft], *, lone: bool = False
+    ) -> Forecast:
         """What would become of the drafts now; raises `Invalid` as `accept` does."""
         if caller.key is not None:
             self._budgets.direct(caller.key, drafts, lone=lone)
-        return self._prospects.of(caller, drafts, lone=lone)
+        return await self._prospects.of(caller, drafts, lone=lone)
 
-    async def _accept(
-        self, org_id: str, drafts: Sequence[Draft], ahead: bool, key: CallKey | None
-    ) -> Accepted:
-        call = _Call(org_id, drafts, [Wish.of(draft.sim) for draft in drafts], key)
+    async def _accept(self, call: _Call, ahead: bool) -> Accepted:
+        org_id, drafts = call.org_id, call.drafts
         online = any(self._roster.first(org_id, wish.key) for wish in call.wishes)
+        delays = await self._delays(call) if self._pacing.concerns(org_id) else None
         try:
             stored = await self._store(call)
         except NotYetKnown as doubt:
@@ -207,7 +227,14 @@ class Outbox:
             AcceptedTicket(id_, draft.to, "sending" if pushed else "queued")
             for id_, draft, pushed in zip(stored.ids, drafts, given, strict=True)
         ]
+        if delays is not None:
+            results = list(map(_delayed, results, delays))
         return Accepted(online, self._with_outlooks(results, call, given) if ahead else results)
+
+    async def _delays(self, call: _Call) -> list[float | None] | None:
+        now = self._time_of_day()
+        times = [timing(draft, now).send_at for draft in call.drafts]
+        return await self._pacing.delays(call.org_id, call.drafts, call.wishes, times)
 
     def _with_outlooks(
         self, results: list[AcceptedTicket], call: _Call, given: list[bool]
@@ -295,6 +322,8 @@ class Outbox:
             ]
             drafted = zip(call.drafts, call.wishes, call.offers, timings, strict=True)
             call.rows = [_row(call.org_id, *each) for each in drafted]
+            for row in call.rows if call.whose is not None else ():
+                row.key_id = call.whose
             if call.key is not None:
                 for row in call.rows:
                     row.call_key, row.fingerprint = call.key.name, call.key.fingerprint
@@ -374,6 +403,10 @@ def _row(org_id: str, draft: Draft, wish: Wish, offer: Offer, timing: Timing) ->
         row.sim_number = served.sim_number or row.sim_number
         row.sim_digits = served.sim_digits or row.sim_digits
     return row
+
+
+def _delayed(ticket: AcceptedTicket, seconds: float | None) -> AcceptedTicket:
+    return replace(ticket, not_before=delayed(Outlook(), seconds).not_before)
 
 
 def _ticket(row: NewMessage, id_: int) -> Ticket:

@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from smsd.domain.errors import Invalid
 from smsd.domain.records import Draft, Wish
 from smsd.domain.timing import timing, untimely
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller
+from smsd.gateway.pacing import Pacing
 from smsd.gateway.promises import Offer
 from smsd.gateway.quotas import Quotas
 from smsd.gateway.roster import Roster
@@ -55,14 +57,16 @@ class Prospects:
         roster: Roster,
         dispatch: Dispatch,
         quotas: Quotas,
+        pacing: Pacing,
         time_of_day: Callable[[], float],
     ) -> None:
         self._roster = roster
+        self._pacing = pacing
         self._dispatch = dispatch
         self._quotas = quotas
         self._time_of_day = time_of_day
 
-    def of(self, caller: Caller, drafts: Sequence[Draft], *, lone: bool = False) -> Forecast:
+    async def of(self, caller: Caller, drafts: Sequence[Draft], *, lone: bool = False) -> Forecast:
         """What would become of these now. Raises `Invalid` where the org may not send to them, or
         the time of one cannot be; what it may send a minute, and how many may wait, is not
         asked."""
@@ -73,10 +77,13 @@ class Prospects:
             self._quotas.direct(allowed, drafts, lone=lone)
         wishes = [Wish.of(draft.sim) for draft in drafts]
         times = [timing(draft, now).send_at for draft in drafts]
+        delays = await self._pacing.delays(org_id, drafts, wishes, times)
         each = zip(wishes, times, strict=True)
         offers = [self._dispatch.offer(org_id, w, later=at is not None) for w, at in each]
         try:
             outlooks = list(map(self.outlook, wishes, offers, times))
+            if delays is not None:
+                outlooks = list(map(delayed, outlooks, delays))
         finally:
             self._dispatch.withdraw(offers)
         online = any(self._roster.first(org_id, wish.key) for wish in wishes)
@@ -95,7 +102,13 @@ class Prospects:
         return Outlook(waiting_for=asked, not_before=not_before)
 
 
-def _rfc3339(milliseconds: int) -> str:
+def delayed(outlook: Outlook, seconds: float | None) -> Outlook:
+    """The same where its SIM may not send it before then (seconds since 1970), if it has to wait
+    for that."""
+    return outlook if seconds is None else replace(outlook, not_before=_rfc3339(seconds * 1000))
+
+
+def _rfc3339(milliseconds: float) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat()
 
 

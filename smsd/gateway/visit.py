@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from msgspec import UNSET
+
 from smsd.domain.errors import Problem
 from smsd.domain.numbers import digits
 from smsd.domain.records import Sim, Ticket
@@ -82,6 +84,8 @@ class Visit:
     time_of_day: Callable[[], float] | None = None
     #: The org and the id of the API key that let the phone in, where one did.
     held_key: tuple[str, str] | None = None
+    #: When it began.
+    since: float = field(init=False)
     #: Counts for all phones of the node.
     tally: PushTally = field(default_factory=PushTally)
     order: int = 0
@@ -100,6 +104,9 @@ class Visit:
     _placed: list[Push] = field(default_factory=list)
     _in_place: int = 0
     _mark: int = 0
+
+    def __post_init__(self) -> None:
+        self.since = self.clock()
 
     @property
     def numbers(self) -> frozenset[str]:
@@ -128,14 +135,21 @@ class Visit:
         """The number that the phone reports for a slot, where it reports one."""
         return next((sim.number or None for sim in self.sims if sim.slot == slot), None)
 
+    def fitting(self, key: str) -> list[Sim]:
+        """The SIMs that a ticket of this queue may be sent with."""
+        if key == "*":
+            return list(self.sims)
+        if key.startswith("slot:"):
+            return [sim for sim in self.sims if key == f"slot:{sim.slot}"]
+        return [sim for sim in self.sims if digits(sim.number or "") == key]
+
+    def sim_key(self, sim: Sim) -> str:
+        """By what the org remembers this SIM."""
+        return digits(sim.number or "") or f"{self.identity.device_id or '?'}:{sim.slot}"
+
     def serving(self, key: str) -> Served:
         """With which SIM this phone serves a queue, where that is known."""
-        if key == "*":
-            fits = list(self.sims)
-        elif key.startswith("slot:"):
-            fits = [sim for sim in self.sims if key == f"slot:{sim.slot}"]
-        else:
-            fits = [sim for sim in self.sims if digits(sim.number or "") == key]
+        fits = self.fitting(key)
         if len(fits) != 1:
             return Served(key)
         (sim,) = fits
@@ -143,14 +157,14 @@ class Visit:
 
     def row(self) -> SessionRow:
         """This visit as the other nodes see it."""
-        device = self.identity.device_id or "?"
         sims = [
             SimRow(
-                digits(sim.number or "") or f"{device}:{sim.slot}",
+                self.sim_key(sim),
                 sim.slot,
                 sim.number or None,
                 sim.label,
                 sim.carrier,
+                sim.pace or UNSET,
             )
             for sim in self.sims
         ]

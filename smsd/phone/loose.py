@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from smsd.domain.numbers import SLOTS
-from smsd.domain.records import Label, Sim, SimNumber, integer
+from smsd.domain.records import Label, PaceSaid, Sim, SimNumber, integer
 
 #: So many SIMs one phone holds at most.
 FEW = Meta(max_length=16, description="must hold at most 16 SIMs")
@@ -24,9 +24,16 @@ class SaidSim(Struct, frozen=True, kw_only=True):
     number: SimNumber | None = None
     label: Label | None = None
     carrier: Label | None = None
+    pace: PaceSaid | UnsetType | None = UNSET
 
     def in_slot(self, slot: int) -> Sim:
-        return Sim(slot=slot, number=self.number, label=self.label, carrier=self.carrier)
+        return Sim(
+            slot=slot,
+            number=self.number,
+            label=self.label,
+            carrier=self.carrier,
+            pace=self.pace,
+        )
 
 
 class SaidSims(Struct, frozen=True):

@@ -30,6 +30,7 @@ def storable(sim: Sim) -> Sim:
         number=_words(sim.number),
         label=_words(sim.label),
         carrier=_words(sim.carrier),
+        pace=sim.pace,
     )
 
 

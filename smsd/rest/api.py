@@ -35,6 +35,7 @@ from smsd.rest.health import health, ready
 from smsd.rest.keys import delete_key, list_keys, make_key, show_key
 from smsd.rest.messages import read_messages
 from smsd.rest.openapi import described
+from smsd.rest.paces import list_paces, set_pace
 from smsd.rest.pages import Page
 from smsd.rest.problems import allowed, translated
 from smsd.rest.reply import Reply
@@ -58,6 +59,8 @@ ROUTES: tuple[Route, ...] = (
     show_ticket,
     cancel_ticket,
     list_sims,
+    list_paces,
+    set_pace,
     rotate_secret,
     make_key,
     list_keys,

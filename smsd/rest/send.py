@@ -95,7 +95,8 @@ class Ticket(Struct, frozen=True, kw_only=True):
     """What became of one message so far: `sending` if a phone has it, else `queued`.
 
     All from `encoding` on is told where an optional field asked for it. `forced_by` is the first
-    character that GSM-7 lacks. A dry run has no `id`.
+    character that GSM-7 lacks. A dry run has no `id`. `not_before` is told where the pace of its
+    SIM makes it wait.
     """
 
     id: int | UnsetType = UNSET
@@ -172,7 +173,7 @@ async def send(
     """
     drafts, lone = body.drafts, body.messages is None
     if body.dry_run:
-        return _foretold(services.outbox.forecast(agent, drafts, lone=lone), drafts)
+        return _foretold(await services.outbox.forecast(agent, drafts, lone=lone), drafts)
     ahead = body.asks_more
     if key is None:
         accepted = await services.outbox.accept(agent, drafts, lone=lone, ahead=ahead)
@@ -184,7 +185,10 @@ async def send(
 
 
 def _answered(accepted: Accepted, body: Outgoing, drafts: list[Draft]) -> SendAnswer:
-    results = [Ticket(id=each.id, to=each.to, status=each.status) for each in accepted.results]
+    results = [
+        Ticket(id=each.id, to=each.to, status=each.status, not_before=each.not_before or UNSET)
+        for each in accepted.results
+    ]
     if body.asks_more:
         outlooks = [each.outlook for each in accepted.results]
         results = list(map(_in_full, results, drafts, outlooks))
@@ -211,7 +215,7 @@ def _in_full(ticket: Ticket, draft: Draft, outlook: Outlook | None) -> Ticket:
         forced_by=parts.forced_by or UNSET,
         taken_by=outlook.taken_by or UNSET,
         waiting_for=outlook.waiting_for or UNSET,
-        not_before=outlook.not_before or UNSET,
+        not_before=outlook.not_before or ticket.not_before,
     )
 
 

@@ -11,6 +11,7 @@ from smsd.gateway.hearing import Hearing
 from smsd.gateway.inbox import Inbox
 from smsd.gateway.keys import Keys
 from smsd.gateway.outbox import Outbox
+from smsd.gateway.paces import Paces
 from smsd.gateway.questions import Questions
 from smsd.gateway.rotation import Rotation
 from smsd.rest.identity import PathSecrets
@@ -44,6 +45,7 @@ class Services:
     questions: Questions
     rotation: Rotation
     keys: Keys
+    paces: Paces
     sims: Callable[[Caller], Awaitable[bytes]]
     readiness: Callable[[], Awaitable[Mapping[str, str]]]
     upgrade: Upgrade

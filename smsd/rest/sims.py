@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
-from smsd.domain.records import KnownSim, Sim
+from smsd.domain.records import KnownSim, Label, SimNumber, Slot
+from smsd.gateway.paces import SimPace
 from smsd.rest.identity import Identity
 from smsd.rest.route import route
 
@@ -15,11 +16,23 @@ if TYPE_CHECKING:
     from smsd.rest.services import Services
 
 
+class LiveSim(Struct, frozen=True, kw_only=True):
+    """A SIM in a connected phone. Where it is paced, `pace` tells what each of its windows has
+    left, how many segments may go now, and (`next_slot`, null where some may) from when on the
+    next."""
+
+    slot: Slot
+    number: SimNumber | None
+    label: Label | None
+    carrier: Label | None
+    pace: SimPace | UnsetType = UNSET
+
+
 class Sims(Struct, frozen=True, kw_only=True):
     """How many phones are connected, the SIMs in them, and all SIMs that were ever reported."""
 
     online_devices: int
-    live_sims: list[Sim]
+    live_sims: list[LiveSim]
     known_sims: list[KnownSim]
 
 
@@ -42,7 +55,7 @@ _SIM = {"slot": 0, "number": "+15550001111", "label": "SIM1", "carrier": "AT&T"}
 async def list_sims(services: Services, agent: Caller) -> bytes:
     """List the SIMs of the org.
 
-    `live_sims` are those of connected phones; `known_sims` every SIM that was ever reported,
-    the newest report first.
+    `live_sims` are those of connected phones, with what they may send yet where they are paced;
+    `known_sims` every SIM that was ever reported, the newest report first.
     """
     return await services.sims(agent)

@@ -51,7 +51,12 @@ class Stored(Struct, frozen=True):
 
 def own(text: str | None) -> Own | None:
     """A row of limits, as Postgres tells it in JSON."""
-    return None if text is None else _own.decode(text)
+    return None if text is None else row(text)
+
+
+def row(text: str) -> Own:
+    """The same of one that is there."""
+    return _own.decode(text)
 
 
 async def read(database: Database, org_ids: Sequence[str]) -> dict[str, Own]:

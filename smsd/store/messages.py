@@ -58,6 +58,7 @@ class NewMessage(Struct, kw_only=True, omit_defaults=True):
     ledger: bool = False
     call_key: str | None = None
     fingerprint: str | None = None
+    key_id: str | None = None
     #: Minus the priority; times in Unix milliseconds. A ``ttl`` is counted by the database's clock.
     rank: int = 0
     send_at: int | None = None

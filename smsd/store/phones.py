@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
+from smsd.domain.pacing import Pace
 from smsd.domain.records import jsoned
 from smsd.store.database import Database
 from smsd.store.statements import named
@@ -32,13 +33,14 @@ class SessionRow(Struct, frozen=True, omit_defaults=True):
 
 
 class SimRow(Struct, frozen=True):
-    """A SIM as a row; ``sim_key`` is by what the org remembers it."""
+    """A SIM as a row; ``sim_key`` is by what the org remembers it; ``pace``: its phone's word."""
 
     sim_key: str
     slot: int
     number: str | None
     label: str | None
     carrier: str | None
+    pace: Pace | UnsetType = UNSET
 
 
 async def begin(database: Database, node_id: str, sessions: Sequence[SessionRow]) -> None:
@@ -56,9 +58,11 @@ async def end(database: Database, sessions: Sequence[SessionRow]) -> None:
     await database.run(_END, rows=jsoned(sessions))
 
 
-async def read_sims(database: Database, org_id: str) -> bytes:
-    """The JSON answer of ``GET /sims`` (contract section 2), as Postgres made it."""
-    ((answer,),) = await database.run(_READ, org_id=org_id, node_timeout=NODE_TIMEOUT)
+async def read_sims(database: Database, org_id: str, *, paced: bool = False) -> bytes:
+    """The JSON answer of ``GET /sims`` (contract section 2), as Postgres made it. Of live SIMs of
+    which their phone says how fast they may send, or of all (``paced``), with ``sim_key`` and
+    ``said``, which are nobody else's."""
+    ((answer,),) = await database.run(_READ, org_id=org_id, node_timeout=NODE_TIMEOUT, paced=paced)
     return answer.encode()  # type: ignore[no-any-return]
 
 

@@ -11,8 +11,8 @@ import pytest
 import pytest_twisted
 
 from smsd.domain.lifecycle import BIRTHS, RECEIVED, RESULTS, STATES, STEPS
-from smsd.domain.records import Result, new_ref
-from smsd.store import limits, messages, remedies, resumption, schedule, tickets
+from smsd.domain.records import Result, jsoned, new_ref
+from smsd.store import batches, limits, messages, remedies, resumption, schedule, tickets
 from smsd.store.messages import NewMessage, Pushed, Served, Told
 from smsd.store.resumption import InDoubt, Waited
 from smsd.store.statements import Statement, all_statements, named
@@ -156,6 +156,14 @@ async def claim(database, rows):
     )  # fmt: skip
 
 
+async def claim_in_turn(database, rows):
+    await batches.write(
+        database, named("claim_in_turn"), org_id=ORG, serves=jsoned([Served("*", 0)]),
+        chosen=jsoned([{"ord": 0, "id": row["id"], "segments": 1, "sims": ["1"]} for row in rows]),
+        sim_keys=["1"], seconds=60.0, session_id=SESSION, phone_id=PHONE, ledger=True,
+    )  # fmt: skip
+
+
 async def end_pushes(database, rows):
     ends = [(None, None), (1000, None), (1000, 2000)]
     pushes = [Pushed(ORG, r["id"], SESSION, PHONE, *ends[r["id"] % 3]) for r in rows]
@@ -236,6 +244,7 @@ WRITERS = {
     "append_messages": (append, set()),
     "settle_results": (settle, set(RESULTS)),
     "claim_tickets": (claim, {("queued", "sending")}),
+    "claim_in_turn": (claim_in_turn, {("queued", "sending")}),
     "end_pushes": (end_pushes, {("sending", "queued")}),
     "fail_unconfirmed_everywhere": (fail_unconfirmed, {("sending", "failed")}),
     "requeue_unconfirmed_everywhere": (

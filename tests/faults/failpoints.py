@@ -78,6 +78,12 @@ HARMLESS: dict[str, str] = {
     "orgs_by_ttl_everywhere": "reads",
     "hold_claims": "a lock of its transaction, gone with it",
     "hold_limits": "a lock of its transaction, gone with it",
+    "hold_sims": "a lock of its transaction, gone with it",
+    "read_uses": "reads",
+    "read_turns": "reads",
+    "claim_in_turn": "of one transaction, whose commit counts; of paced SIMs, which tests of their "
+    "own kill",
+    "set_paces": "an org's; how fast it sends from then on, nothing of a message",
     "set_limits": "an operator's; what is allowed from then on, nothing of a message",
     "pass_times_everywhere": "of tickets with a time, of which this campaign has none; done again",
     "expire_tickets": "of limits, of which this campaign has none; done again where it ended",

@@ -31,6 +31,7 @@ from smsd.gateway.hearing import Hearing
 from smsd.gateway.inbox import Inbox
 from smsd.gateway.keys import Keys
 from smsd.gateway.outbox import Accepted, Outbox
+from smsd.gateway.pacing import Pacing
 from smsd.gateway.patience import Patience
 from smsd.gateway.questions import Questions
 from smsd.gateway.quotas import Quotas
@@ -280,8 +281,15 @@ class Node:
         self.roster = Roster(clock.seconds)
         self.resumption = Resumption(watched, Rules(), self.patience)
         self.bell = Bell(clock, partial(events.bounds, watched))
+        self.pacing = Pacing(watched, self.allowances, self.roster, clock)
         self.dispatch = Dispatch(
-            watched, self.roster, self.resumption, self.spawn, self.patience, self.bell
+            watched,
+            self.roster,
+            self.resumption,
+            self.spawn,
+            self.patience,
+            self.bell,
+            self.pacing,
         )
         self.attendance = Attendance(
             watched,
@@ -305,6 +313,7 @@ class Node:
             self.patience,
             self.quotas,
             self.bell,
+            self.pacing,
             time_of_day=time.time,
         )
         self.hearing = Hearing(clock, watched, self.bell, 2)

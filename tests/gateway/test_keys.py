@@ -491,9 +491,9 @@ async def test_a_dry_run_says_to_whom_a_key_may_not_send_and_spends_nothing(node
     await made_org(database)
     made = await make(node, to_prefixes=("+1555",), segments_a_day=1)
     caller = await opened(node, made.text, "send")
-    node.outbox.forecast(caller, [Draft(to="+15550001111", body=LONG)])
+    await node.outbox.forecast(caller, [Draft(to="+15550001111", body=LONG)])
     with pytest.raises(Invalid, match="This API key"):
-        node.outbox.forecast(caller, [Draft(to="+15660001111", body="hi")])
+        await node.outbox.forecast(caller, [Draft(to="+15660001111", body="hi")])
     assert node.database.run_names["spend_segments"] == 0
 
 

@@ -26,8 +26,8 @@ def drafts(*sims):
     return [Draft(to="+15550001111", body="hi", sim=sim) for sim in sims]
 
 
-def foretold(node: Node, *sims):
-    return node.outbox.forecast(Caller(ORG), drafts(*sims or (None,)))
+async def foretold(node: Node, *sims):
+    return await node.outbox.forecast(Caller(ORG), drafts(*sims or (None,)))
 
 
 async def seen(node: Node, *sims):
@@ -39,7 +39,7 @@ async def seen(node: Node, *sims):
 async def test_a_phone_on_line_would_take_it_with_the_sim_that_fits(node, org, database):
     await node.come(None, ONE, identity=Identity("pixel"))
     for sim in (None, 0, "1 555 0001"):
-        told = foretold(node, sim)
+        told = await foretold(node, sim)
         assert told.device_online
         assert told.outlooks == [Outlook(taken_by=PIXEL)]
         assert await seen(node, sim) == told.outlooks
@@ -52,7 +52,7 @@ async def test_without_a_phone_it_would_wait_for_the_sim_that_was_asked_for(node
         Outlook(waiting_for=PhoneAndSim(online=False, sim_slot=3)),
         Outlook(waiting_for=PhoneAndSim(online=False, sim_number="+1777")),
     ]
-    told = foretold(node, None, 3, "+1777")
+    told = await foretold(node, None, 3, "+1777")
     assert (told.device_online, told.outlooks) == (False, waits)
     assert await seen(node, None, 3, "+1777") == waits
 
@@ -62,7 +62,7 @@ async def test_a_dry_run_takes_no_place_and_stores_nothing(org, database, clock,
     node = Node(database, clock, hashing=hashing, limits=Limits(window=2, unanswered=2))
     phone = await node.come(None, ONE, identity=Identity("pixel"))
     for _ in range(3):
-        told = foretold(node, None, None, None)
+        told = await foretold(node, None, None, None)
         assert [bool(each.taken_by) for each in told.outlooks] == [True, True, False]
         assert told.outlooks[2].waiting_for == PIXEL
     assert phone.pushed == []
@@ -70,7 +70,7 @@ async def test_a_dry_run_takes_no_place_and_stores_nothing(org, database, clock,
     assert await sql(database, "SELECT last_id FROM org_counters") == [(0,)]
     accepted = await node.send(None, None, None)
     assert [ticket.status for ticket in accepted.results] == ["sending", "sending", "queued"]
-    assert foretold(node).outlooks == [Outlook(waiting_for=PIXEL)]
+    assert (await foretold(node)).outlooks == [Outlook(waiting_for=PIXEL)]
 
 
 @pytest_twisted.ensureDeferred
@@ -78,5 +78,5 @@ async def test_a_dry_run_to_a_forbidden_number_is_refused(org, database, clock, 
     allowed = Allowance(to_prefixes=("+49",))
     node = Node(database, clock, hashing=hashing, allowance=allowed)
     with pytest.raises(Invalid) as refused:
-        foretold(node)
+        await foretold(node)
     assert refused.value.errors[0].loc == ["messages", 0, "to"]

@@ -309,14 +309,14 @@ async def test_a_time_that_cannot_be_is_refused_and_nothing_stored(
         await accept(node, draft(), draft(**asked))
     assert [fault.loc for fault in refused.value.errors] == [["messages", 1, where]]
     with pytest.raises(Invalid):
-        node.outbox.forecast(Caller(ORG), [draft(**asked)], lone=True)
+        await node.outbox.forecast(Caller(ORG), [draft(**asked)], lone=True)
     assert await tickets(database) == {}
 
 
 @pytest_twisted.ensureDeferred
 async def test_a_dry_run_tells_until_when_it_would_wait(node, org, database):
     await node.come(None, SIM)
-    told = node.outbox.forecast(Caller(ORG), [draft(send_at=moment(HOUR)), draft()])
+    told = await node.outbox.forecast(Caller(ORG), [draft(send_at=moment(HOUR)), draft()])
     later, now = told.outlooks
     assert later.taken_by is None
     assert later.waiting_for.sim_slot == 0

@@ -28,8 +28,9 @@ from smsd.domain.call_key import CallKey
 from smsd.domain.credentials import Credentials
 from smsd.domain.errors import Invalid, StillAsking, Unauthorised, UnknownKey, WrongKey
 from smsd.domain.keys import Key, Scope
+from smsd.domain.pacing import Pace
 from smsd.domain.query import MessageQuery
-from smsd.domain.records import Draft, Inbound
+from smsd.domain.records import Draft, Inbound, Wish
 from smsd.gateway.doorman import Caller, Newcomer
 from smsd.gateway.keys import MadeKey
 from smsd.gateway.outbox import Accepted, AcceptedTicket
@@ -171,7 +172,9 @@ class Notes:
             replayed=True,
         )
 
-    def forecast(self, caller: Caller, drafts: Sequence[Draft], *, lone: bool = False) -> Forecast:
+    async def forecast(
+        self, caller: Caller, drafts: Sequence[Draft], *, lone: bool = False
+    ) -> Forecast:
         return Forecast(False, [WAITS for _ in drafts])
 
     async def ticket(self, caller: Caller, id_: int) -> TicketSeen | None:
@@ -213,10 +216,25 @@ class Notes:
             questions=questions,
             rotation=gateway,
             keys=gateway,
+            paces=Slow(),  # type: ignore[arg-type]
             sims=self.sims,
             readiness=self.readiness,
             upgrade=lambda *who, **options: self.upgrade(*who, **options),
         )
+
+
+class Slow:
+    """Paces of an org, which keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.kept = {"*": Pace(max_per_minute=10)}
+
+    async def all(self, caller: Caller) -> dict[str, Pace]:
+        return self.kept
+
+    async def set(self, caller: Caller, wish: Wish, pace: Pace) -> dict[str, Pace]:
+        self.kept[wish.key] = pace
+        return self.kept
 
 
 @dataclass

@@ -25,6 +25,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/send/<org_id>": {"to": "+15553334444", "body": "hi"},
     "/ask/<org_id>": {"to": "+15553334444", "body": "hi?"},
     "/orgs/<org_id>/secret": {"new_secret_key": "another-secret-456"},
+    "/paces/<org_id>": {"max_per_minute": 5},
     "/keys/<org_id>": {"name": "one", "scopes": ["read"]},
 }
 GUARDED = [

@@ -183,6 +183,7 @@ CREATE TABLE public.messages (
     send_at timestamp with time zone,
     not_before timestamp with time zone,
     expires_at timestamp with time zone,
+    key_id text,
     CONSTRAINT messages_lifecycle CHECK (
 CASE direction
     WHEN 'in'::text THEN ((status = 'received'::text) AND (sim_key IS NULL) AND (ref IS NULL) AND (attempts = 0))
@@ -221,7 +222,9 @@ CREATE TABLE public.org_limits (
     max_queued bigint,
     max_sends_per_minute bigint,
     to_prefixes text[],
-    queue_ttl bigint
+    queue_ttl bigint,
+    paces jsonb,
+    phones_pace boolean DEFAULT false NOT NULL
 );
 
 CREATE TABLE public.org_locks (
@@ -254,6 +257,15 @@ CREATE TABLE public.sessions (
     node_id text NOT NULL,
     sims jsonb DEFAULT '[]'::jsonb NOT NULL,
     connected_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
+);
+
+CREATE TABLE public.sim_uses (
+    org_id text NOT NULL,
+    sim_key text NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    message_id bigint NOT NULL,
+    segments integer NOT NULL,
+    key_id text
 );
 
 CREATE TABLE public.sims (
@@ -311,6 +323,9 @@ ALTER TABLE ONLY public.schema_migrations
 ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_pkey PRIMARY KEY (org_id, session_id);
 
+ALTER TABLE ONLY public.sim_uses
+    ADD CONSTRAINT sim_uses_pkey PRIMARY KEY (org_id, sim_key, at, message_id);
+
 ALTER TABLE ONLY public.sims
     ADD CONSTRAINT sims_pkey PRIMARY KEY (org_id, sim_key);
 
@@ -330,6 +345,8 @@ CREATE INDEX messages_direction ON public.messages USING btree (org_id, directio
 
 CREATE INDEX messages_queued ON public.messages USING btree (org_id, sim_key, rank, id) WHERE ((status = 'queued'::text) AND (not_before IS NULL));
 
+CREATE INDEX messages_queued_by_key ON public.messages USING btree (org_id, sim_key, key_id, rank, id) WHERE ((status = 'queued'::text) AND (not_before IS NULL) AND (key_id IS NOT NULL));
+
 CREATE INDEX messages_sending ON public.messages USING btree (org_id, handed_at) WHERE (status = 'sending'::text);
 
 CREATE INDEX messages_sim ON public.messages USING btree (org_id, sim_digits, id) WHERE (sim_digits IS NOT NULL);
@@ -339,6 +356,8 @@ CREATE INDEX messages_timed ON public.messages USING btree (org_id, COALESCE(not
 CREATE INDEX org_limits_queue_ttl ON public.org_limits USING btree (org_id) WHERE (queue_ttl > 0);
 
 CREATE INDEX sessions_node ON public.sessions USING btree (node_id);
+
+CREATE INDEX sim_uses_message ON public.sim_uses USING btree (org_id, message_id);
 
 CREATE INDEX sims_slot ON public.sims USING btree (org_id, slot);
 
@@ -365,6 +384,9 @@ ALTER TABLE ONLY public.org_locks
 
 ALTER TABLE ONLY public.sessions
     ADD CONSTRAINT sessions_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(org_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.sim_uses
+    ADD CONSTRAINT sim_uses_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(org_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.sims
     ADD CONSTRAINT sims_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(org_id) ON DELETE CASCADE;

@@ -43,6 +43,7 @@ ASKED = {
     "append_messages": ({}, ALL),
     "settle_results": ({}, ALL),
     "claim_tickets": (ORG, ALL),
+    "claim_in_turn": (ORG, ALL),
     "end_pushes": ({}, ALL),
     "push_again": (ORG, ALL),
     "fail_unconfirmed_everywhere": ({}, BOTH),

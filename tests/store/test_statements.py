@@ -21,6 +21,7 @@ ORG = {"org_id": "acme"}
 ROW = {"org_id": "acme", "session_id": SESSION, "phone_id": "?"}
 BATCH = "00000000-0000-4000-8000-00000000000{}"
 KEY = {**ORG, "key_id": "k1"}
+SIMS = {**ORG, "sim_keys": ["1555", "pixel:0"]}
 SIM = {"sim_key": "1555", "slot": 0, "number": "+1555", "label": None, "carrier": None}
 
 #: Parameters under which each statement can be run, on an org with one ticket of each state.
@@ -99,7 +100,7 @@ TRIED = {
     "begin_sessions": {"node_id": "node", "rows": jsoned([ROW])},
     "report_sims": {"rows": jsoned([{**ROW, "sims": [SIM]}])},
     "end_sessions": {"rows": jsoned([ROW])},
-    "read_sims": {**ORG, "node_timeout": 15},
+    "read_sims": {**ORG, "node_timeout": 15, "paced": True},
     "beat": {"node_id": "node"},
     "leave": {"node_id": "node"},
     "sweep_nodes_everywhere": {"timeout": 15},
@@ -183,6 +184,20 @@ TRIED = {
     "read_budget": KEY,
     "ended_keys": {"org_ids": ["acme"], "key_ids": ["none"]},
     "delete_key": KEY,
+    "hold_sims": SIMS,
+    "read_uses": SIMS,
+    "read_turns": {**SIMS, "most": 5},
+    "claim_in_turn": {
+        **SIMS,
+        "serves": jsoned([{"sim_key": "*"}]),
+        "chosen": jsoned([{"ord": 0, "id": 1, "segments": 1, "sims": ["1555"]}]),
+        "seconds": 60.0,
+        "session_id": SESSION,
+        "phone_id": "?",
+        "ledger": False,
+        "batch_id": BATCH.format(5),
+    },
+    "set_paces": {**ORG, "paces": jsoned({"*": {"max_per_minute": 5}})},
     "schema_is_there": {},
     "schema_version": {},
     "server_major": {},
@@ -329,6 +344,7 @@ KEYS = """INSERT INTO api_keys (org_id, key_id, hash, name, scopes)
           SELECT org_id, key_id, hash::bytea, '', '{{}}'
           FROM (VALUES {}) AS k (org_id, key_id, hash)"""
 SPENT = "INSERT INTO api_key_spending VALUES ('acme', 'spent', '2026-01-31', 1)"
+USED = "INSERT INTO sim_uses (org_id, sim_key, at, message_id, segments) VALUES ({})"
 LIFE = "messages_lifecycle"
 SENDING = ", attempts, session_id, handed_at"
 BROKEN = [
@@ -371,6 +387,8 @@ BROKEN = [
         "call_keys_pkey",
         "INSERT INTO call_keys VALUES ('acme', 'k', '', 1, 1), ('acme', 'k', '', 2, 1)",
     ),
+    ("sim_uses_org_id_fkey", USED.format("'nobody', '1', 'now', 1, 1")),
+    ("sim_uses_pkey", USED.format("'acme', '1', 'now', 1, 1), ('acme', '1', 'now', 1, 2")),
     ("batches_pkey", f"INSERT INTO batches VALUES ('{SESSION}'), ('{SESSION}')"),
     ("nodes_pkey", "INSERT INTO nodes VALUES ('n', now()), ('n', now())"),
     ("sessions_org_id_fkey", f"INSERT INTO sessions VALUES ('nobody', '{SESSION}', '', '')"),

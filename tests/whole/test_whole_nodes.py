@@ -121,6 +121,19 @@ def test_who_waits_at_one_node_hears_what_comes_to_the_other(pair: tuple[Org, Or
         assert [sms["body"] for sms in waiting.result(PATIENCE)] == [message["body"]]
 
 
+def test_a_paced_sim_at_both_nodes_is_given_what_it_may_once(pair: tuple[Org, Org]) -> None:
+    one, two = pair
+    sim = {"slot": 0, "number": "+15550100001", "pace": {"max_per_hour": 5}}
+    with one.phone(sim, device_id="a") as here, two.phone(sim, device_id="b") as there:
+        for _ in range(4):
+            one.send(sim=sim["number"])
+            two.send(sim=sim["number"])
+        until(lambda: len(one.read(status="queued")) == 3)
+        heard = here.hear_all_before_pong() + there.hear_all_before_pong()
+        given = [frame["id"] for frame in heard if frame["type"] == "send_sms"]
+        assert len(given) == len(set(given)) == 5
+
+
 def in_parallel(*works: object) -> None:
     threads = [threading.Thread(target=work) for work in works]  # type: ignore[arg-type]
     for thread in threads:

@@ -11,7 +11,7 @@ WITH given AS MATERIALIZED (
         body text, sim_slot smallint, sim_number text, sim_digits text, ask_sims boolean,
         device_ts bigint, dedupe text, sim_asked text, sim_key text, ref text,
         attempts integer, session_id uuid, phone_id text, ledger boolean,
-        call_key text, fingerprint text,
+        call_key text, fingerprint text, key_id text,
         rank smallint, send_at bigint, expires_at bigint, ttl integer
     )
 ), counters AS MATERIALIZED (
@@ -50,7 +50,7 @@ WITH given AS MATERIALIZED (
     INSERT INTO messages AS m (
         org_id, id, status, direction, address, address_key, body,
         sim_slot, sim_number, sim_digits, device_ts, dedupe,
-        sim_asked, sim_key, ref, attempts, session_id, phone_id, ledger, handed_at,
+        sim_asked, sim_key, ref, attempts, session_id, phone_id, ledger, handed_at, key_id,
         rank, send_at, not_before, expires_at
     )
     SELECT
@@ -61,7 +61,7 @@ WITH given AS MATERIALIZED (
         n.device_ts, decode(n.dedupe, 'hex'),
         n.sim_asked, n.sim_key, n.ref, coalesce(n.attempts, 0), n.session_id, n.phone_id,
         coalesce(n.ledger, false),
-        CASE n.status WHEN 'sending' THEN clock_timestamp() END,
+        CASE n.status WHEN 'sending' THEN clock_timestamp() END, n.key_id,
         coalesce(n.rank, 0),
         to_timestamp(n.send_at / 1000.0), to_timestamp(n.send_at / 1000.0),
         CASE WHEN n.ttl IS NULL THEN to_timestamp(n.expires_at / 1000.0)
@@ -256,6 +256,11 @@ WITH given AS MATERIALIZED (
     RETURNING org_id, id
 ), told_upto AS (
     @count_told
+), given_back AS (
+    -- Its SIM has not sent it. One that waits again was never claimed more than once.
+    DELETE FROM sim_uses AS u
+    USING ended AS m
+    WHERE u.org_id = m.org_id AND u.message_id = m.id AND m.status = 'queued'
 )
 SELECT org_id, id, status, sim_key FROM ended
 UNION ALL

@@ -38,9 +38,9 @@ WITH given AS MATERIALIZED (
     RETURNING s.*
 ), reported AS (
     SELECT DISTINCT ON (g.org_id, r.sim_key)
-        g.org_id, r.sim_key, r.slot, r.number, r.label, r.carrier
+        g.org_id, r.sim_key, r.slot, r.number, r.label, r.carrier, r.pace
     FROM given AS g CROSS JOIN LATERAL jsonb_to_recordset(g.sims) AS r (
-        sim_key text, slot smallint, number text, label text, carrier text
+        sim_key text, slot smallint, number text, label text, carrier text, pace json
     )
     ORDER BY g.org_id, r.sim_key
 ), remembered AS (
@@ -50,6 +50,12 @@ WITH given AS MATERIALIZED (
     ON CONFLICT (org_id, sim_key) DO UPDATE
     SET slot = EXCLUDED.slot, number = EXCLUDED.number, label = EXCLUDED.label,
         carrier = EXCLUDED.carrier, last_seen = EXCLUDED.last_seen
+), paced AS (
+    -- Until a phone of this org has said what its SIMs may, it is not given what is for any SIM.
+    INSERT INTO org_limits AS l (org_id, phones_pace)
+    SELECT DISTINCT org_id, true FROM reported WHERE pace IS NOT NULL ORDER BY org_id
+    ON CONFLICT (org_id) DO UPDATE SET phones_pace = true
+    WHERE NOT l.phones_pace
 ), told AS (
     @tell_of_phones sims.changed on_line
     WHERE s.sims IS DISTINCT FROM (
@@ -87,6 +93,8 @@ SELECT session_id FROM ended
 -- read_sims --
 -- GET /sims: the answer's JSON is made here and passed through untouched. SIMs of phones on line,
 -- on every node that is alive, first connected first; and every SIM that the org ever reported.
+-- Of SIMs that may be paced, so that what they have left can be told: their key, and their phone's
+-- word.
 SELECT concat(
     '{"online_devices":', (
         SELECT count(*)
@@ -95,13 +103,18 @@ SELECT concat(
             AND n.seen_at > clock_timestamp() - make_interval(secs => %(node_timeout)s)
     ),
     ',"live_sims":', coalesce((
-        SELECT json_agg(json_build_object(
-            'slot', r.slot, 'number', r.number, 'label', r.label, 'carrier', r.carrier)
+        SELECT json_agg(
+            CASE WHEN r.pace IS NULL AND NOT %(paced)s THEN json_build_object(
+                'slot', r.slot, 'number', r.number, 'label', r.label, 'carrier', r.carrier)
+            ELSE json_build_object(
+                'slot', r.slot, 'number', r.number, 'label', r.label, 'carrier', r.carrier,
+                'sim_key', r.sim_key, 'said', r.pace)
+            END
             ORDER BY s.connected_at, s.session_id, r.slot)
         FROM sessions AS s
         JOIN nodes AS n USING (node_id)
         CROSS JOIN LATERAL jsonb_to_recordset(s.sims) AS r (
-            slot smallint, number text, label text, carrier text)
+            sim_key text, slot smallint, number text, label text, carrier text, pace json)
         WHERE s.org_id = %(org_id)s
             AND n.seen_at > clock_timestamp() - make_interval(secs => %(node_timeout)s)
     ), '[]'),

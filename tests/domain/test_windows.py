@@ -130,7 +130,10 @@ def test_a_pace_that_means_nothing_is_refused(given: object, wrong: str) -> None
         msgspec.convert(given, Pace)
 
 
-def test_each_has_its_turn_and_whoever_had_none_for_longest_is_first() -> None:
+def test_each_has_its_turn_and_whoever_comes_after_the_last_is_first() -> None:
     waiting = {"a": [1, 2, 3, 4], "b": [5], "c": [6, 7]}
-    assert list(in_turn(waiting, {"a": 9.0, "b": 5.0})) == [6, 5, 1, 7, 2, 3, 4]
-    assert list(in_turn({}, {})) == []
+    assert list(in_turn(waiting, None)) == [1, 5, 6, 2, 7, 3, 4]
+    assert list(in_turn(waiting, "a")) == [5, 6, 1, 7, 2, 3, 4]
+    assert list(in_turn(waiting, "bb")) == [6, 1, 5, 7, 2, 3, 4]
+    assert list(in_turn(waiting, "c")) == [1, 5, 6, 2, 7, 3, 4]
+    assert list(in_turn({}, "a")) == []
