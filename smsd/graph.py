@@ -44,6 +44,7 @@ from smsd.gateway.roster import Roster
 from smsd.gateway.rotation import Rotation
 from smsd.gateway.schedule import Schedule
 from smsd.gateway.spawn import Spawn
+from smsd.gateway.streams import Streams
 from smsd.gateway.upkeep import Upkeep
 from smsd.gateway.visit import Limits
 from smsd.phone.desk import Gateway
@@ -53,6 +54,7 @@ from smsd.rest.api import Api
 from smsd.rest.pages import pages
 from smsd.rest.services import Services
 from smsd.rest.site import Site
+from smsd.rest.stream import sign_of_life, spelt
 from smsd.sight.lookout import Lookout
 from smsd.sight.sources import Sources
 from smsd.store import events, keepsakes, phones
@@ -62,6 +64,8 @@ from smsd.store.keepsakes import NodeName
 
 #: Results in flight are taken for so long at a shutdown. Seconds.
 LAST_RESULTS = 5.0
+#: Seconds.
+DAY = 86_400.0
 
 
 class Parts:
@@ -134,6 +138,16 @@ class Parts:
         # Half of the pool at most is for those who wait.
         self._hearing = Hearing(reactor, database, self._bell, max(1, settings.pool_size // 2))
         self._questions = Questions(database, self._outbox, self._hearing)
+        self._streams = Streams(
+            reactor,
+            database,
+            self._bell,
+            keep=settings.keep_events * DAY,
+            at_once=max(1, settings.pool_size // 4),
+            chance=random.random,
+            spell=spelt,
+            sign_of_life=sign_of_life,
+        )
         self._results = Results(database, self._roster, self._dispatch, self._patience, self._bell)
         self._upkeep = Upkeep(
             reactor=reactor,
@@ -152,6 +166,7 @@ class Parts:
             quotas=quotas,
             bell=self._bell,
             schedule=Schedule(database, self._dispatch, self._bell),
+            streams=self._streams,
             keep_events=settings.keep_events,
             keep_messages=settings.keep_messages,
             keep_keys=settings.keep_keys,
@@ -183,6 +198,7 @@ class Parts:
             self._outbox,
             self._hearing,
             self._questions,
+            self._streams,
             self._rotation,
             self._keys,
             self._paces,
@@ -206,6 +222,7 @@ class Parts:
                 inbox=self._inbox,
                 outbox=self._outbox,
                 hearing=self._hearing,
+                streams=self._streams,
                 dispatch=self._dispatch,
                 resumption=self._resumption,
                 results=self._results,
@@ -240,6 +257,7 @@ class Parts:
     async def end(self) -> None:
         """No new pushes; the last results; every phone and whoever waits is told; every row is
         written down."""
+        self._streams.close()
         self._bell.close()
         self._dispatch.close()
         self._attendance.close()
@@ -250,6 +268,7 @@ class Parts:
         self._upkeep.stop()
         await self._spawn.idle()
         await self._hearing.drained()
+        await self._streams.drained()
         for lane in (self._inbox, self._outbox, self._results):
             await lane.drained()
         with suppress(Unavailable):  # the others find out by our silence

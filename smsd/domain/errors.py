@@ -158,6 +158,25 @@ class Invalid(Problem):
     slug, title, status, close = "invalid", "Invalid", 422, 4401
 
 
+class EventsGone(Problem):
+    """Something was missed since this cursor: read GET /messages once, and go on from the oldest
+    cursor that is still good."""
+
+    slug, title, status = "events_gone", "Events gone", 410
+    #: That cursor.
+    oldest: int | None = None
+
+    @classmethod
+    def below(cls, oldest: int) -> EventsGone:
+        """Where cursors below this one have missed something."""
+        problem = cls(
+            "Something was missed since this cursor, for events are kept for a time only. Read "
+            f"GET /messages once; the oldest cursor that is still good is {oldest}."
+        )
+        problem.oldest = oldest
+        return problem
+
+
 class UpgradeRequired(Problem):
     """This path speaks WebSocket (RFC 6455, version 13) only."""
 

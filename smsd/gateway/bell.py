@@ -44,18 +44,19 @@ class Ear:
         """What was read stood there: `Bell.look` need not wake this reader for that again."""
         self._known = bounds
 
-    async def rings(self, seconds: float) -> bool:
+    async def rings(self, seconds: float | None = None) -> bool:
         """Whether something may have happened since this was last asked; waits for it, so many
-        seconds at most, or until the gateway ends."""
-        if not self._rung and seconds > 0 and not self._bell.closed:
+        seconds at most (None: for ever, and without a timer), or until the gateway ends."""
+        if not self._rung and not self._bell.closed and (seconds is None or seconds > 0):
             await self._sleep(seconds)
         rung, self._rung = self._rung, False
         return rung
 
-    async def _sleep(self, seconds: float) -> None:
+    async def _sleep(self, seconds: float | None) -> None:
         sleeping: Deferred[None] = Deferred()
         self._sleeping = sleeping
-        sleeping.addTimeout(seconds, self._bell._reactor, lambda *_: None)
+        if seconds is not None:
+            sleeping.addTimeout(seconds, self._bell._reactor, lambda *_: None)
         try:
             await sleeping
         finally:

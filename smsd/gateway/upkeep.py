@@ -22,6 +22,7 @@ from smsd.gateway.resumption import UNDELIVERABLE
 from smsd.gateway.roster import Roster
 from smsd.gateway.schedule import Schedule
 from smsd.gateway.spawn import Spawn
+from smsd.gateway.streams import Streams
 from smsd.store import (
     batches,
     call_keys,
@@ -60,6 +61,7 @@ class Upkeep:
     quotas: Quotas
     bell: Bell
     schedule: Schedule
+    streams: Streams
     #: Days.
     keep_events: int
     #: Days; 0: for ever.
@@ -79,6 +81,8 @@ class Upkeep:
         self._every(1, "tickets at their time", self.schedule.turn)
         self._every(1, "keys that have ended", self.keys.dismiss_ended)
         self._every(1, "listening for other nodes", self.bell.look)
+        self._every(1, "signs of life", self.streams.beat)
+        self._every(1, "streams that have ended", self.streams.dismiss)
         self._every(5, "heartbeat", self.beat)
         self._every(5, "poll", self.dispatch.poll)
         self._every(5, "late tickets", self._end_late)
@@ -86,6 +90,7 @@ class Upkeep:
         self._every(5, "limits", self.look_at_limits)
         self._every(5, "tickets that waited too long", self.expire)
         self._every(60, "pruning", self._prune)
+        self._every(600, "listening on", self.streams.renew)
         self._every(600, "deleting old events", self.delete_old_events)
         self._every(3600, "deleting old messages", self.delete_old)
 

@@ -30,6 +30,7 @@ from smsd.domain.tallies import RouteTally
 from smsd.rest import assets, websocket
 from smsd.rest.ask import ask
 from smsd.rest.cors import Cors
+from smsd.rest.events import hear_events
 from smsd.rest.forget import forget_address
 from smsd.rest.health import health, ready
 from smsd.rest.keys import delete_key, list_keys, make_key, show_key
@@ -54,6 +55,7 @@ ROUTES: tuple[Route, ...] = (
     store_inbound,
     read_messages,
     forget_address,
+    hear_events,
     send,
     ask,
     show_ticket,
@@ -69,9 +71,6 @@ ROUTES: tuple[Route, ...] = (
     health,
     ready,
 )
-
-#: What a request was answered with that became a phone's session.
-SWITCHED = 101
 
 T = TypeVar("T")
 Respond = Callable[[Request, Mapping[str, str]], Awaitable[Reply | None]]
@@ -134,7 +133,7 @@ class Api(Resource):
                 reply = await respond(request, path)
             except Exception as error:
                 reply = translated(error)
-            status = SWITCHED if reply is None else reply.status
+            status = request.left_with if reply is None else reply.status
             if request.waits:  # how long it took says nothing of us
                 tally.count(status)
             else:
@@ -152,7 +151,7 @@ class Api(Resource):
         self._shortcuts.add(method, path, answered)
 
     def _responding(self, route: Route) -> Respond:
-        async def respond(request: Request, path: Mapping[str, str]) -> Reply:
+        async def respond(request: Request, path: Mapping[str, str]) -> Reply | None:
             return await route.respond(self._services, request, path)
 
         return respond

@@ -14,7 +14,7 @@ ANY = "*"
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, POST, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Secret-Key, X-Org-Id, "
-    "X-Claim-Token, X-Request-Id, Idempotency-Key",
+    "X-Claim-Token, X-Request-Id, Idempotency-Key, Last-Event-ID",
     "Access-Control-Max-Age": "600",
 }
 _EXPOSED = "Retry-After, X-Request-Id, Idempotent-Replayed"

@@ -42,5 +42,11 @@ IDEMPOTENCY_KEY = Header(
     "A name of your own for this call. Repeated under it, the call is not carried out again: the "
     "answer has the tickets of the first, as they are now.",
 )
+LAST_EVENT_ID = Header(
+    "Last-Event-ID",
+    "[0-9]{1,18}",
+    "the id of an event, in up to 18 digits",
+    "The id of the last event that was read; the stream goes on behind it. Wins over `since`.",
+)
 #: The header of an answer that tells of an earlier call.
 REPLAYED = {"Idempotent-Replayed": "true"}

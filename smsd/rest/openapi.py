@@ -224,7 +224,7 @@ def _responses(each: Route, schemas: _Schemas) -> Json:
     content: Json = {"schema": schemas.of(each.answer)}
     if each.example is not None:
         content["example"] = each.example
-    told: Json = {"200": {"description": "Done.", "content": {JSON: content}}}
+    told: Json = {"200": {"description": "Done.", "content": {each.content_type: content}}}
     if each.header is IDEMPOTENCY_KEY:
         told["200"]["headers"] = AGAIN
     problems = {str(status): problem(status) for status in _statuses(each)}

@@ -98,14 +98,14 @@ class Outflow(HTTPChannel):
 
     def await_reading(self) -> None:
         """From now on the client must take what waits for it."""
-        self._unread = _unread(self.transport)
+        self._unread = unacknowledged(self.transport)
         self.due = self.site.deadlines.now() + READ_WITHIN
 
     def cut_unless_read(self) -> bool:
         """Whether an answer waits to be read; if the client does not take it, this was its end."""
         if not (self.transport.disconnecting or self._waitingForTransport):
             return False
-        if _unread(self.transport) <= self._unread - READ_LEAST:
+        if unacknowledged(self.transport) <= self._unread - READ_LEAST:
             self.await_reading()
         else:
             self.transport.abortConnection()
@@ -118,7 +118,7 @@ class Outflow(HTTPChannel):
         super().connectionLost(reason)
 
 
-def _unread(transport: Any) -> int:
+def unacknowledged(transport: Any) -> int:
     """How many bytes that were written the client's machine has not acknowledged.
 
     The kernel's share counts too: a slow client empties that long before Twisted can write more.

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from werkzeug import exceptions as routing
 
 from smsd.domain.errors import (
+    EventsGone,
     Fault,
     MethodNotAllowed,
     MissingScope,
@@ -37,7 +38,7 @@ _log = Logger()
 
 class ProblemDetails(Struct, frozen=True, omit_defaults=True):
     """What went wrong (RFC 9457). ``errors`` lists every fault of a body or a query, ``parts``
-    what `/ready` knows."""
+    what `/ready` knows, ``oldest`` is the oldest cursor that misses nothing."""
 
     type: str
     title: str
@@ -46,6 +47,7 @@ class ProblemDetails(Struct, frozen=True, omit_defaults=True):
     errors: list[Fault] | None = None
     incident: str | None = None
     parts: Mapping[str, str] | None = None
+    oldest: int | None = None
 
 
 def urn(slug: str) -> str:
@@ -75,6 +77,7 @@ def told(problem: Problem) -> Reply:
         problem.detail,
         problem.errors,
         parts=problem.parts,
+        oldest=problem.oldest if isinstance(problem, EventsGone) else None,
     )
     return _reply(details, dict(_headers(problem)))
 

@@ -59,6 +59,8 @@ class Request(server.Request):
     #: Whether all of it was read, and whether another one may follow it.
     whole = False
     lasting = True
+    #: The status under which its connection was left to another protocol, if it was.
+    left_with: int = HTTPStatus.SWITCHING_PROTOCOLS
     channel: Any
     site: Site
 

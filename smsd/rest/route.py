@@ -8,7 +8,7 @@ What a route says is all there is: requests are checked by it, and the OpenAPI d
 of it. The function behind it gets the services, the proven caller (unless anybody may call), the
 checked body, query or header (where it takes one), what else its path names and, if it may wait,
 the request itself, and returns what is to be answered: as a `Reply` where that has headers of its
-own.
+own, and None where it has left the connection to another protocol.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from smsd.gateway.rotation import Keeper
     from smsd.rest.services import Services
 
-Serve = Callable[..., Awaitable[Struct | bytes]]
+Serve = Callable[..., Awaitable[Struct | bytes | None]]
 
 #: Of a route that no API key opens: only whoever has the SecretKey may call it.
 SECRET_ONLY = None
@@ -66,9 +66,14 @@ class Route:
     named: tuple[str, ...] = ()
     #: Whether it may wait for something to happen, and must see its client go meanwhile.
     waits: bool = False
+    #: What the answer is written in.
+    content_type: str = JSON
 
-    async def respond(self, services: Services, request: Request, path: Mapping[str, str]) -> Reply:
-        """From a request to its answer: open, recognise, check, serve."""
+    async def respond(
+        self, services: Services, request: Request, path: Mapping[str, str]
+    ) -> Reply | None:
+        """From a request to its answer: open, recognise, check, serve. None: the connection was
+        left to another protocol."""
         letter = self.body.opened(request) if self.body else None
         asked: list[Any] = []
         if self.identity is not Identity.NONE:
@@ -84,7 +89,7 @@ class Route:
         if self.waits:
             asked.append(request)
         answer = await self.serve(services, *asked)
-        if isinstance(answer, Reply):
+        if answer is None or isinstance(answer, Reply):
             return answer
         return Reply(answer if isinstance(answer, bytes) else _encode(answer), content_type=JSON)
 
@@ -125,6 +130,7 @@ def route(
     header: Header | None = None,
     waits: bool = False,
     example: Any = None,
+    content_type: str = JSON,
 ) -> Callable[[Serve], Route]:
     """Make a `Route` of the function below. Its docstring goes into the OpenAPI document: the
     first line as summary, the rest as description.
@@ -152,6 +158,7 @@ def route(
             example,
             named,
             waits,
+            content_type,
         )
 
     return routed

@@ -14,6 +14,7 @@ from smsd.gateway.outbox import Outbox
 from smsd.gateway.paces import Paces
 from smsd.gateway.questions import Questions
 from smsd.gateway.rotation import Rotation
+from smsd.gateway.streams import Streams
 from smsd.rest.identity import PathSecrets
 from smsd.rest.request import Request
 
@@ -43,6 +44,7 @@ class Services:
     outbox: Outbox
     hearing: Hearing
     questions: Questions
+    streams: Streams
     rotation: Rotation
     keys: Keys
     paces: Paces

@@ -46,6 +46,16 @@ _HTTP = (
         "Requests that wait for a message now, because they ask for that.",
         lambda node: {(): node.hearing.waiting},
     ),
+    gauge(
+        "smsd_event_streams",
+        "Event streams that are open now.",
+        lambda node: {(): len(node.streams)},
+    ),
+    counter(
+        "smsd_event_streams_cut_total",
+        "Event streams that were cut because their readers did not read.",
+        lambda node: {(): node.streams.cut},
+    ),
 )
 
 _MESSAGES = (

@@ -17,6 +17,7 @@ from smsd.gateway.outbox import Outbox
 from smsd.gateway.results import Results
 from smsd.gateway.resumption import Resumption
 from smsd.gateway.roster import Roster
+from smsd.gateway.streams import Streams
 from smsd.gateway.upkeep import Upkeep
 from smsd.phone.factory import LinkFactory
 from smsd.rest.api import Api
@@ -38,6 +39,7 @@ class Sources:
     inbox: Inbox
     outbox: Outbox
     hearing: Hearing
+    streams: Streams
     dispatch: Dispatch
     resumption: Resumption
     results: Results

@@ -24,6 +24,7 @@ BATCH, ORGS = 1000, 200
 SLACK = 0.05
 
 _LISTEN = named("listen")
+_LISTEN_ON = named("listen_on")
 _BOUNDS = named("read_bounds")
 _READ = named("read_events")
 _ORGS = named("orgs_with_events_everywhere")
@@ -87,6 +88,17 @@ async def listen(database: Database, org_id: str, keep: float) -> Bounds | None:
         return Bounds(*rows[0][1:-1])
     rows = await database.run(_LISTEN, org_id=org_id, keep=keep * (1 + SLACK))
     return Bounds(*rows[0]) if rows else None
+
+
+async def listen_on(database: Database, org_ids: Sequence[str], keep: float) -> None:
+    """These orgs have readers still, and listen for ``keep`` seconds from now at least; to be
+    said again well within `SLACK` of that time. An org that could not be told of it just now can
+    the next time."""
+    least, most = keep * (1 + SLACK / 2), keep * (1 + SLACK)
+    for at in range(0, len(org_ids), ORGS):
+        await database.run(
+            _LISTEN_ON, org_ids=list(org_ids[at : at + ORGS]), least=least, keep=most
+        )
 
 
 async def bounds(database: Database, org_ids: Sequence[str]) -> dict[str, Bounds]:

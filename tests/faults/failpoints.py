@@ -89,6 +89,7 @@ HARMLESS: dict[str, str] = {
     "expire_tickets": "of limits, of which this campaign has none; done again where it ended",
     "find_owed": "reads",
     "listen": "says that somebody reads; a reader that hears nothing says it again",
+    "listen_on": "says that somebody reads still, and is said again",
     "read_bounds": "reads",
     "read_events": "reads",
     "orgs_with_events_everywhere": "reads",

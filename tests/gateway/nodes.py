@@ -40,6 +40,7 @@ from smsd.gateway.resumption import Resumption, Rules
 from smsd.gateway.roster import Roster
 from smsd.gateway.schedule import Schedule
 from smsd.gateway.spawn import Spawn
+from smsd.gateway.streams import Streams
 from smsd.gateway.upkeep import Upkeep
 from smsd.gateway.visit import Identity, Limits, Visit
 from smsd.store import events, orgs
@@ -318,6 +319,16 @@ class Node:
         )
         self.hearing = Hearing(clock, watched, self.bell, 2)
         self.questions = Questions(watched, self.outbox, self.hearing)
+        self.streams = Streams(
+            clock,
+            watched,
+            self.bell,
+            keep=7 * 86_400.0,
+            at_once=2,
+            chance=middle,
+            spell=lambda event: f"{event.id} {event.type}".encode(),
+            sign_of_life=lambda cursor: b"alive at %d" % cursor,
+        )
         self.results = Results(watched, self.roster, self.dispatch, self.patience, self.bell)
         self.upkeep = Upkeep(
             reactor=clock,
@@ -336,6 +347,7 @@ class Node:
             quotas=self.quotas,
             bell=self.bell,
             schedule=Schedule(watched, self.dispatch, self.bell),
+            streams=self.streams,
             keep_events=7,
         )
 

@@ -27,6 +27,7 @@ from zope.interface import implementer
 from smsd.domain.call_key import CallKey
 from smsd.domain.credentials import Credentials
 from smsd.domain.errors import Invalid, StillAsking, Unauthorised, UnknownKey, WrongKey
+from smsd.domain.happenings import EventQuery
 from smsd.domain.keys import Key, Scope
 from smsd.domain.pacing import Pace
 from smsd.domain.query import MessageQuery
@@ -37,10 +38,12 @@ from smsd.gateway.outbox import Accepted, AcceptedTicket
 from smsd.gateway.outlook import Forecast, Outlook, PhoneAndSim
 from smsd.gateway.questions import Answered, Question
 from smsd.gateway.rotation import Keeper
+from smsd.gateway.stream import Place, Stream
 from smsd.rest.api import Api
 from smsd.rest.services import Services
 from smsd.rest.sims import Sims
 from smsd.rest.site import Site
+from smsd.store.events import Wanted
 from smsd.store.keys import KeySeen, NewKey
 from smsd.store.tickets import Moment, TicketSeen
 
@@ -83,6 +86,9 @@ class Notes:
     waited: list[MessageQuery] = field(default_factory=list)
     listened: list[float] = field(default_factory=list)
     heard: Deferred[bytes] | None = None
+    streams: list[tuple[Any, Any]] = field(default_factory=list)
+    ended: list[Any] = field(default_factory=list)
+    no_place: Exception | None = None
     upgraded: list[tuple[Any, Any, str | None, bool]] = field(default_factory=list)
     lacking: list[str] = field(default_factory=list)
     before: Callable[[], Any] | None = None
@@ -208,12 +214,14 @@ class Notes:
         gateway: Any = self
         hearing: Any = Patient(self)
         questions: Any = Curious(self)
+        streams: Any = Streaming(self)
         return Services(
             doorman=gateway,
             inbox=gateway,
             outbox=gateway,
             hearing=hearing,
             questions=questions,
+            streams=streams,
             rotation=gateway,
             keys=gateway,
             paces=Slow(),  # type: ignore[arg-type]
@@ -274,6 +282,30 @@ class Curious:
     async def hear(self, caller: Caller, question: Question, seconds: float) -> Answered:
         self.notes.listened.append(seconds)
         return Answered(SEEN, await self.notes.heard if self.notes.heard else None)
+
+
+@dataclass
+class Streaming:
+    """Every stream begins behind event 41; a test writes to its reader."""
+
+    notes: Notes
+
+    async def place(self, caller: Caller, query: EventQuery, last: str | None) -> Place:
+        self.notes.read.append((caller, query))  # type: ignore[arg-type]
+        if self.notes.no_place is not None:
+            raise self.notes.no_place
+        return Place(caller, Wanted(query.kinds), 41 if last is None else int(last))
+
+    def chance(self) -> float:
+        return 0.5
+
+    def open(self, place: Place, reader: Any) -> Stream:
+        stream = Stream(place, reader)
+        self.notes.streams.append((stream, reader))
+        return stream
+
+    def gone(self, stream: Stream) -> None:
+        self.notes.ended.append(stream)
 
 
 def seen() -> KeySeen:

@@ -34,6 +34,7 @@ NOTHING = dict.fromkeys(("types", "direction", "address_key", "sim_digits", "sim
 #: What is asked of which tables in whole statements; parameters not named here are those tried.
 ASKED = {
     "listen": (ORG, BOTH),
+    "listen_on": ({"org_ids": [f"org-{n}" for n in range(1, 200)]}, BOTH),
     "read_bounds": ({"org_ids": [f"org-{n}" for n in range(1, 200)]}, BOTH),
     "read_events": ({**ORG, "limit": 100, **NOTHING}, BOTH),
     "orgs_with_events_everywhere": ({}, BOTH),

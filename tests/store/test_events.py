@@ -11,12 +11,12 @@ from twisted.internet.defer import Deferred, gatherResults
 from smsd.domain.numbers import address_key
 from smsd.domain.query import MessageQuery
 from smsd.domain.records import Result
-from smsd.store import erasure, events, limits, messages, phones, remedies, resumption
+from smsd.store import erasure, events, limits, messages, phones, remedies, resumption, tickets
 from smsd.store.events import Wanted
 from smsd.store.messages import Pushed, Served, Told
 from smsd.store.phones import SessionRow, SimRow
 from smsd.store.resumption import InDoubt
-from smsd.store.statements import named
+from smsd.store.statements import Statement, named
 
 DAY = 86_400
 SIM = SimRow("1555", 0, "+1555", "SIM1", None)
@@ -112,6 +112,11 @@ async def write_expired(database):
     assert [ended async for ended in limits.expire_everywhere(database, 60)] == [[("acme", 1)]]
 
 
+async def write_cancelled(database):
+    await append(database, ticket())
+    assert await tickets.cancel(database, "acme", 1)
+
+
 SENDING, QUEUED, SENT, FAILED = (f"ticket.{s}" for s in ("sending", "queued", "sent", "failed"))
 #: What happens, and the events that tell of it.
 HAPPENINGS = {
@@ -124,6 +129,7 @@ HAPPENINGS = {
     "pushed again": (write_pushed_again, [(SENDING, 1), (SENDING, 2), (FAILED, 2)]),
     "requeued by hand": (write_requeued_by_hand, [(SENDING, 1), (QUEUED, 1)]),
     "failed by hand": (write_failed_by_hand, [(QUEUED, 1), (FAILED, 1)]),
+    "cancelled": (write_cancelled, [(QUEUED, 1), ("ticket.cancelled", 1)]),
     "expired": (write_expired, [(QUEUED, 1), (FAILED, 1)]),
 }
 
@@ -287,6 +293,48 @@ async def test_listening_again_writes_nothing_until_it_must(database):
     assert await ask(database, look) == before
     await events.listen(database, "acme", 2 * DAY)
     assert await ask(database, look) != before
+
+
+@pytest_twisted.ensureDeferred
+async def test_orgs_whose_readers_stay_go_on_listening_in_one_statement(database):
+    start = await listening(database, "acme", "beta", "calm")
+    ends = "SELECT org_id, listens_until FROM org_counters ORDER BY org_id"
+    before = await ask(database, ends)
+    await events.listen_on(database, ["acme", "beta"], DAY)
+    assert await ask(database, ends) == before  # each had longer than it must
+    later = [2 * DAY, 2 * DAY, DAY]
+    await events.listen_on(database, ["acme", "beta", "nobody"], 2 * DAY)
+    assert [row for row in await ask(database, ends) if row in before] == before[2:]
+    left = "SELECT extract(epoch FROM listens_until - now())::int FROM org_counters ORDER BY org_id"
+    assert all(
+        seconds >= least for (seconds,), least in zip(await ask(database, left), later, strict=True)
+    )
+    assert (await events.bounds(database, ["acme"]))["acme"] == start
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_goes_on_listening_too_late_has_a_cursor_that_missed_something(database):
+    start = await listening(database, "acme")
+    await ask(database, "UPDATE org_counters SET listens_until = now() - interval '1 second'")
+    await append(database, sms())
+    await events.listen_on(database, ["acme"], DAY)
+    page = await events.read(database, "acme", start.last, 5)
+    assert start.last < page.bounds.first == page.bounds.last
+
+
+@pytest_twisted.ensureDeferred
+async def test_listening_on_does_not_wait_for_a_counter_that_is_held(database):
+    await listening(database, "acme", "beta")
+
+    async def meanwhile(tx):
+        await tx.run(
+            Statement("hold", "SELECT 1 FROM org_counters WHERE org_id = 'acme' FOR UPDATE")
+        )
+        await events.listen_on(database, ["acme", "beta"], 2 * DAY)
+
+    await database.transaction("hold", meanwhile)
+    longer = "SELECT org_id FROM org_counters WHERE listens_until > now() + interval '2 days'"
+    assert await ask(database, longer) == [("beta",)]
 
 
 @pytest_twisted.ensureDeferred

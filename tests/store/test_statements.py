@@ -150,6 +150,7 @@ TRIED = {
         "detail": "after %s seconds",
     },
     "listen": {**ORG, "keep": 60.0},
+    "listen_on": {"org_ids": ["acme", "other"], "least": 60.0, "keep": 90.0},
     "read_bounds": {"org_ids": ["acme", "other"]},
     "read_events": {
         **ORG,

@@ -17,6 +17,27 @@ SET events_from = CASE WHEN c.listens_until > clock_timestamp()
 WHERE c.org_id = %(org_id)s AND EXISTS (SELECT 1 FROM orgs AS o WHERE o.org_id = c.org_id)
 RETURNING c.last_id, c.events_from, c.last_event
 
+-- listen_on --
+-- Somebody goes on reading the events of these orgs: each listens for so many seconds more, where
+-- it would not for at least so many. One whose counter is held just now has its turn next time.
+WITH due AS MATERIALIZED (
+    SELECT c.org_id
+    FROM org_counters AS c
+    WHERE c.org_id = ANY (%(org_ids)s::text[])
+        AND c.listens_until < clock_timestamp() + make_interval(secs => %(least)s)
+        AND EXISTS (SELECT 1 FROM orgs AS o WHERE o.org_id = c.org_id)
+    ORDER BY c.org_id
+    FOR UPDATE SKIP LOCKED
+)
+UPDATE org_counters AS c
+SET events_from = CASE WHEN c.listens_until > clock_timestamp()
+        THEN c.events_from ELSE c.last_event + 1 END,
+    last_event = CASE WHEN c.listens_until > clock_timestamp()
+        THEN c.last_event ELSE c.last_event + 1 END,
+    listens_until = greatest(
+        c.listens_until, clock_timestamp() + make_interval(secs => %(keep)s))
+WHERE c.org_id = ANY (ARRAY(SELECT org_id FROM due))
+
 -- read_bounds --
 -- Where these orgs stand: the last message, below which cursor events were missed, the last event,
 -- and for how many seconds each goes on listening.
