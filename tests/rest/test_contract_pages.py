@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from smsd.domain import errors
+from smsd.domain.happenings import TYPES
 from smsd.domain.lifecycle import STATES
 from smsd.phone import frames
 from smsd.rest.api import ROUTES
@@ -119,6 +120,12 @@ def test_the_table_has_no_problem_that_the_code_does_not_know() -> None:
 def test_every_state_of_a_ticket_is_explained(status: str) -> None:
     assert f"\n| `{status}` | " in DOCS["tickets.md"]
     assert f"\n- `{status}`: " in LLMS
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_every_type_of_event_is_explained(type_: str) -> None:
+    assert f"\n| `{type_}` | " in DOCS["events.md"]
+    assert re.search(rf"\b{re.escape(type_)}\b", section(LLMS, r"GET /events[^\n]*"))
 
 
 @pytest.mark.parametrize("document", [DOCS["protocol.md"], LLMS])
