@@ -6,10 +6,12 @@ from ipaddress import ip_network
 
 import pytest
 import pytest_twisted
+from hypothesis import given
+from hypothesis import strategies as st
 from receivers import Listen, Names, Receiver, courier
 
 from smsd.outward.signature import new_secret
-from smsd.outward.urls import RefusedUrl, judge_url
+from smsd.outward.urls import RefusedUrl, Target, judge_url
 
 SECRETS = [new_secret(lambda count: b"a" * count)]
 PUBLIC, INSIDE = "93.184.216.34", (ip_network("127.0.0.0/8"), ip_network("fd00::/8"))
@@ -270,3 +272,27 @@ def test_a_refusal_says_what_would_be_right(url: str, says: str) -> None:
     with pytest.raises(RefusedUrl) as refused:
         judge_url(url, ())
     assert says in str(refused.value)
+
+
+LINKS = ["https://", "http://", "HTTPS:", "//", "@", ":", "#", "?", "[", "]", "::1", "%", ".", "\\"]
+NAMES = ["example.com", "127.0.0.1", "0x7f.1", "xn--", "xn--bcher-kva", "\u00fc", "\u3002", "-"]
+PIECES = st.one_of(st.sampled_from(LINKS + NAMES), st.text(max_size=3))
+
+
+def judged(url: str) -> Target | str:
+    """Where it points, or why it may not be called."""
+    try:
+        return judge_url(url, ())
+    except RefusedUrl as refused:
+        return str(refused)
+
+
+@given(st.lists(PIECES, max_size=8).map("".join))
+def test_any_text_is_refused_in_words_or_has_one_form(text: str) -> None:
+    for url in (text, f"https://{text}", f"https://{text}/"):
+        found = judged(url)
+        if isinstance(found, str):
+            assert found.startswith("must ")
+        else:
+            assert judge_url(found.url, ()) == found
+            assert found.address is None or found.address.is_global
