@@ -2,7 +2,8 @@
 another, and write down how each call ended.
 
 Some tickets are handed in once: what became of an unknown one is the checker's question. Those of
-calls under a key, and an SMS with an id, are handed in again until they are acknowledged.
+calls under a key, and an SMS with an id, are handed in again until they are acknowledged. Some are
+taken back, wherever they are by then.
 """
 
 from __future__ import annotations
@@ -20,9 +21,15 @@ from faults.web import Line, NoAnswer, NobodyThere
 FAILS, MUTE = "f", "m"
 #: How many of the calls that send carry a key.
 KEYED = 0.5
+#: How many of these are made once more though they were answered.
+AGAIN = 0.1
+#: How many calls that send have second thoughts about their first ticket.
+REGRETTED = 0.1
+#: No phone has this SIM, so that a ticket for it waits until it is taken back.
+NOBODYS = "+15559999999"
 #: How many texts one call of each kind carries.
-SIZES = {"send": 1, "batch": 10, "webhook": 1, "webhooks": 5, "claim": 1}
-WEIGHTS = {"send": 36, "batch": 8, "webhook": 30, "webhooks": 10, "claim": 1}
+SIZES = {"send": 1, "batch": 10, "webhook": 1, "webhooks": 5, "claim": 1, "cancel": 1}
+WEIGHTS = {"send": 36, "batch": 8, "webhook": 30, "webhooks": 10, "claim": 1, "cancel": 3}
 MEAN = sum(SIZES[kind] * weight for kind, weight in WEIGHTS.items()) / sum(WEIGHTS.values())
 
 
@@ -86,25 +93,54 @@ class Agents:
         kind = self._chance.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]
         org = self._chance.choice(self._orgs)
         if kind in ("send", "batch"):
-            await self._send(line, kind, org)
+            await self._send(line, kind, org, self._chance.choice(org.sims))
+        elif kind == "cancel":
+            await self._send(line, "send", org, NOBODYS)
         elif kind == "claim":
             await self._claim(line)
         else:
             keyed = self._chance.random() < 0.8
             await self._receive(line, "webhook", org.id, SIZES[kind], keyed)
 
-    async def _send(self, line: Line, way: str, org: Org) -> None:
+    async def _send(self, line: Line, way: str, org: Org, sim: str | int | None) -> None:
         words = [self._journal.words(self._mark()) for _ in range(SIZES[way])]
         drafts = [{"to": "+15550100200", "body": each} for each in words]
-        body: dict[str, Any] = {"secret_key": SECRET, "sim": self._chance.choice(org.sims)}
+        body: dict[str, Any] = {"secret_key": SECRET, "sim": sim}
         body |= drafts[0] if way == "send" else {"messages": drafts}
-        key = f"key-{words[0]}" if self._chance.random() < KEYED else None
+        keyed = sim == NOBODYS or self._chance.random() < KEYED
+        key = f"key-{words[0]}" if keyed else None
         path, answer = f"/send/{org.id}", None
         while answer is None:
             answer = await self._call(line, way, path, org.id, words, body, key is not None, key)
             if key is None:
                 break
             await asyncio.sleep(0 if answer else self._chance.uniform(0.05, 0.3))
+        self._note(words, answer)
+        if key is not None and self._chance.random() < AGAIN:
+            self._note(words, await self._call(line, way, path, org.id, words, body, True, key))
+        if answer and (sim == NOBODYS or self._chance.random() < REGRETTED):
+            ticket = answer["results"][0]["id"]
+            path, known = f"/tickets/{org.id}/{ticket}", False
+            while not known:
+                known = await self._took_back(line, path, words[0])
+                await asyncio.sleep(0 if known else self._chance.uniform(0.05, 0.3))
+
+    async def _took_back(self, line: Line, path: str, words: str) -> bool:
+        """Whether it is known what became of the wish."""
+        began = time.monotonic()
+        try:
+            status, answer = await line.delete(path, SECRET)
+        except NoAnswer as trouble:
+            self._journal.end("cancel", UNKNOWN, began)
+            await asyncio.sleep(0.1 if isinstance(trouble, NobodyThere) else 0.02)
+            return False
+        if status == 200 and answer["status"] == "cancelled":
+            self._journal.cancelled(words)
+        refused = status == 409
+        self._journal.end("cancel", OK if refused else self._outcome(status), began)
+        return status in (200, 409)
+
+    def _note(self, words: list[str], answer: dict[str, Any] | None) -> None:
         for each, result in zip(words, answer["results"] if answer else (), strict=False):
             self._journal.acknowledge(each, result["id"])
 

@@ -121,6 +121,9 @@ def _texts(seen: Round, rows: list[Row], found: Findings) -> None:
             row = by_id.get((text.org_id, text.ticket))
             if row is None or row.body != words:
                 found.note("lost", (words, text, row))
+        if text.keyed and text.way in OUTBOUND and (stored[words] > 1 or text.two_answers):
+            found.note("sent twice under one key", (words, text, stored[words]))
+            continue
         most = 1 if text.keyed or text.way in OUTBOUND else text.attempts
         if stored[words] > most:
             found.note("stored twice", (words, text, stored[words]))
@@ -149,6 +152,11 @@ def _tickets(seen: Round, rows: list[Row], found: Findings) -> None:
         _doubles(row, phones, found)
         if row.status in ("queued", "sending"):
             found.note("stuck", row)
+        told = seen.texts.get(row.body)
+        if told is not None and told.cancelled and row.status != "cancelled":
+            found.note("told as cancelled, and is not", row)
+        if row.status == "cancelled" and phones:
+            found.note("cancelled, and sent", (row, phones))
         if row.status == "sent" and row.body not in seen.confirmed:
             found.note("told as sent, and never was", row)
         if row.status == "failed" and not row.body.endswith((FAILS, MUTE)):

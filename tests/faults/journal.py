@@ -29,6 +29,10 @@ class Text:
     acknowledged: int = 0
     #: The ticket's id, once acknowledged.
     ticket: int | None = None
+    #: The same call was answered once more, with another ticket.
+    two_answers: bool = False
+    #: The gateway said that it is cancelled.
+    cancelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +110,14 @@ class Journal:
         text = self.now.texts.get(words)
         if text is not None:
             text.acknowledged += 1
+            text.two_answers |= text.ticket not in (None, ticket)
             text.ticket = ticket
+
+    def cancelled(self, words: str) -> None:
+        """The gateway said that this ticket will not be sent."""
+        text = self.now.texts.get(words)
+        if text is not None:
+            text.cancelled = True
 
     def complain(self, about: str) -> None:
         """Something came that must never come."""

@@ -104,6 +104,16 @@ def never_gives_up() -> None:
     Upkeep._end_late = leave  # type: ignore[method-assign]
 
 
+def forgets_keys() -> None:
+    """A call that is repeated under its Idempotency-Key is carried out again."""
+    from smsd.gateway.outbox import Outbox
+
+    async def again(self: Any, caller: Any, drafts: Any, key: Any, **how: Any) -> Any:
+        return await self.accept(caller, drafts, **how)
+
+    Outbox.accept_once = again  # type: ignore[method-assign]
+
+
 #: What can be done to the gateway, by name.
 GATEWAY: dict[str, Callable[[], None]] = {
     each.__name__: each
@@ -114,6 +124,7 @@ GATEWAY: dict[str, Callable[[], None]] = {
         pushes_again_unasked,
         puts_nothing_back,
         never_gives_up,
+        forgets_keys,
     )
 }
 #: Ledger phones forget their ledger whenever they lose a connection.

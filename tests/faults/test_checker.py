@@ -15,8 +15,9 @@ ORG = "org-0"
 _TICKET = """
     INSERT INTO messages (org_id, id, status, direction, address, address_key, body, sim_key, ref,
         attempts, session_id, handed_at, sent_at, error, ledger)
-    VALUES (%(org)s, %(id)s, %(status)s, 'out', '', '', %(words)s, '*', 'ref', 1,
-        gen_random_uuid(), now(), CASE WHEN %(status)s = 'sent' THEN now() END,
+    VALUES (%(org)s, %(id)s, %(status)s, 'out', '', '', %(words)s, '*', 'ref',
+        (%(status)s <> 'cancelled')::integer, gen_random_uuid(), now(),
+        CASE WHEN %(status)s = 'sent' THEN now() END,
         CASE WHEN %(status)s = 'failed' THEN 'unconfirmed' END, %(ledger)s)
 """
 _SMS = """
@@ -128,6 +129,19 @@ def test_events_that_tell_all_are_not_red(scene: Scene) -> None:
     assert scene.found().counts["events"] == 7
 
 
+def test_a_call_that_is_repeated_with_the_same_answer_is_not_red(scene: Scene) -> None:
+    id_ = scene.sent("t1", "plain")
+    scene.journal.now.texts["t1"].keyed = True
+    scene.journal.acknowledge("t1", id_)
+    assert scene.red() == set()
+
+
+def test_a_ticket_that_was_taken_back_is_not_red(scene: Scene) -> None:
+    scene.ticket("t1", status="cancelled")
+    scene.journal.cancelled("t1")
+    assert scene.red() == set()
+
+
 def test_an_org_that_does_not_listen_needs_no_events(scene: Scene) -> None:
     scene.row("s1")
     assert scene.red() == set()
@@ -196,6 +210,29 @@ def unknown_ticket_stored_twice(scene: Scene) -> None:
         scene.row("t1", _TICKET, status="failed")
 
 
+def a_key_used_twice(scene: Scene) -> None:
+    scene.journal.hand_in("send", ORG, ["t1"], keyed=True)
+    for _ in range(2):
+        scene.row("t1", _TICKET, status="failed")
+
+
+def two_answers_under_one_key(scene: Scene) -> None:
+    id_ = scene.row("t1", _TICKET, status="failed")
+    scene.journal.hand_in("send", ORG, ["t1"], keyed=True)
+    for given in (id_ + 1, id_):
+        scene.journal.acknowledge("t1", given)
+
+
+def told_as_cancelled_and_failed(scene: Scene) -> None:
+    scene.ticket("t1", status="failed")
+    scene.journal.cancelled("t1")
+
+
+def cancelled_and_sent(scene: Scene) -> None:
+    scene.ticket("t1", status="cancelled")
+    scene.journal.radio("t1", "plain")
+
+
 def left_queued(scene: Scene) -> None:
     scene.ticket("t1", status="queued")
 
@@ -255,6 +292,10 @@ RED: list[tuple[Callable[[Scene], None], set[str]]] = [
     (another_text_under_the_id, {"lost"}),
     (sms_stored_twice, {"stored twice"}),
     (unknown_ticket_stored_twice, {"stored twice"}),
+    (a_key_used_twice, {"sent twice under one key"}),
+    (two_answers_under_one_key, {"sent twice under one key"}),
+    (told_as_cancelled_and_failed, {"told as cancelled, and is not"}),
+    (cancelled_and_sent, {"cancelled, and sent"}),
     (left_queued, {"stuck"}),
     (left_sending, {"stuck"}),
     (pushed_and_never_stored, {"pushed before commit"}),

@@ -29,19 +29,24 @@ class Line:
         self, path: str, body: dict[str, Any], key: str | None = None
     ) -> tuple[int, dict[str, Any]]:
         """Status and JSON of the answer; raises `NoAnswer`. ``key`` is an Idempotency-Key."""
+        named = f"Idempotency-Key: {key}\r\n" if key else ""
+        return await self._call(f"POST {path}", named, json.dumps(body).encode())
+
+    async def delete(self, path: str, secret: str) -> tuple[int, dict[str, Any]]:
+        """Status and JSON of the answer; raises `NoAnswer`."""
+        return await self._call(f"DELETE {path}", f"X-Secret-Key: {secret}\r\n", b"")
+
+    async def _call(self, what: str, fields: str, body: bytes) -> tuple[int, dict[str, Any]]:
         try:
             async with asyncio.timeout(PATIENCE):
-                return await self._exchange(path, json.dumps(body).encode(), key)
+                return await self._exchange(what, fields, body)
         except (OSError, EOFError, ValueError, IndexError, TimeoutError) as error:
             self.close()
             raise NoAnswer(str(error)) from None
 
-    async def _exchange(
-        self, path: str, body: bytes, key: str | None
-    ) -> tuple[int, dict[str, Any]]:
+    async def _exchange(self, what: str, more: str, body: bytes) -> tuple[int, dict[str, Any]]:
         reader, writer = await self._open()
-        head = f"POST {path} HTTP/1.1\r\nHost: gateway\r\nContent-Length: {len(body)}\r\n"
-        head += f"Idempotency-Key: {key}\r\n\r\n" if key else "\r\n"
+        head = f"{what} HTTP/1.1\r\nHost: gateway\r\nContent-Length: {len(body)}\r\n{more}\r\n"
         writer.write(head.encode() + body)
         answer = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
         fields = dict(line.lower().split(": ", 1) for line in answer[1:] if ": " in line)
