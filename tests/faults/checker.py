@@ -70,6 +70,10 @@ class Checker:
             for org_id in org_ids:
                 cursor.execute(named("listen").sql, {"org_id": org_id, "keep": 86_400})
 
+    def last_events(self, org_ids: Sequence[str]) -> dict[str, int]:
+        """The cursor of each org at which a reader knows everything."""
+        return dict(self._ask(told.LAST, list(org_ids)))
+
     def open_tickets(self) -> int:
         """Tickets that have not come to their end."""
         ((number,),) = self._ask(_OPEN)
@@ -90,6 +94,7 @@ class Checker:
         events = [told.Event(*event) for event in self._ask(told.EVENTS, floors)]
         listeners = {org_id for (org_id,) in self._ask(told.LISTENERS)}
         told.hold(rows, events, listeners, found)
+        told.heard(seen, events, found)
         return found
 
     def _ask(self, sql: str, *values: object) -> list[tuple[Any, ...]]:

@@ -20,6 +20,7 @@ from faults.orgs import Org
 from faults.phones import Phone
 from faults.postgres import Postgres
 from faults.proxy import ChaosProxy
+from faults.readers import Reader
 from faults.waiting import comes_true
 from faults.witness import Witness
 
@@ -68,6 +69,11 @@ class Field:
             rate * (1 - BY_SOCKET),
             number=max(6, int(rate / 12)),
         )
+        self.readers = [
+            Reader(org.id, self.journal, self.gateway.port, Random(chance.random()))
+            for org in self.orgs
+            if org.listens
+        ]
         self._lives: list[asyncio.Task[None]] = []
         self._inflow: asyncio.Task[None] | None = None
 
@@ -90,9 +96,15 @@ class Field:
         finally:
             claiming.cancel()
         self.checker = Checker(await asyncio.to_thread(self.postgres.connect))
-        listeners = [org.id for org in self.orgs if org.listens]
-        await asyncio.to_thread(self.checker.listen, listeners)
-        self._lives = [asyncio.create_task(phone.live()) for phone in self.phones]
+        await self._begin_to_listen()
+        self._lives = [asyncio.create_task(one.live()) for one in (*self.phones, *self.readers)]
+
+    async def _begin_to_listen(self) -> None:
+        org_ids = [reader.org_id for reader in self.readers]
+        await asyncio.to_thread(self.checker.listen, org_ids)
+        last = await asyncio.to_thread(self.checker.last_events, org_ids)
+        for reader in self.readers:
+            reader.cursor = last[reader.org_id]
 
     async def close(self) -> None:
         """Everybody goes home."""
@@ -148,7 +160,8 @@ class Field:
         return json.dumps(await asyncio.to_thread(self.checker.floors))
 
     async def quiet(self, within: float) -> None:
-        """Every ticket has come to its end and nobody waits for an answer, if it ever ends."""
+        """Every ticket has come to its end, nobody waits for an answer and every reader has heard
+        all, if it ever ends."""
         await comes_true(self._calm, within)
 
     async def check(self, floors: str) -> Findings:
@@ -181,7 +194,10 @@ class Field:
         if any(phone.waits for phone in self.phones):
             return False
         await self._reconnect_checker()
-        return not await asyncio.to_thread(self.checker.open_tickets)
+        if await asyncio.to_thread(self.checker.open_tickets):
+            return False
+        last = await asyncio.to_thread(self.checker.last_events, [r.org_id for r in self.readers])
+        return all(reader.cursor >= last[reader.org_id] for reader in self.readers)
 
     async def _reconnect_checker(self) -> None:
         self.checker = Checker(await asyncio.to_thread(self.postgres.connect))

@@ -60,6 +60,9 @@ class Round:
     #: Pushes whose row was looked for at once, and those that had none.
     witnessed: int = 0
     premature: int = 0
+    #: Ids of the events that an org's reader heard, and those that came once more or too late.
+    heard: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    misplaced: list[tuple[str, int, int]] = field(default_factory=list)
     #: Seconds from a kill to the first request that was accepted.
     restarts: list[float] = field(default_factory=list)
     #: Seconds that an orderly stop took.
@@ -122,6 +125,12 @@ class Journal:
     def complain(self, about: str) -> None:
         """Something came that must never come."""
         self.now.wrong[about] += 1
+
+    def heard(self, org_id: str, event: int, *, after: int) -> None:
+        """A reader was told of an event, after this one."""
+        self.now.heard[org_id].add(event)
+        if event <= after:
+            self.now.misplaced.append((org_id, event, after))
 
     # -- the gateway's life --
 

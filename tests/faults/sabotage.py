@@ -114,6 +114,21 @@ def forgets_keys() -> None:
     Outbox.accept_once = again  # type: ignore[method-assign]
 
 
+def tells_not_all() -> None:
+    """Readers of events are not told of one in ten."""
+    from msgspec.structs import replace
+
+    from smsd.store import events
+
+    read = events.read
+
+    async def forgetful(*args: Any, **how: Any) -> Any:
+        page = await read(*args, **how)
+        return page and replace(page, events=[one for one in page.events if one.id % 10])
+
+    events.read = forgetful
+
+
 #: What can be done to the gateway, by name.
 GATEWAY: dict[str, Callable[[], None]] = {
     each.__name__: each
@@ -125,6 +140,7 @@ GATEWAY: dict[str, Callable[[], None]] = {
         puts_nothing_back,
         never_gives_up,
         forgets_keys,
+        tells_not_all,
     )
 }
 #: Ledger phones forget their ledger whenever they lose a connection.

@@ -41,6 +41,9 @@ COUNTS: dict[str, bool] = {
     "events": False,
     "events missing": True,
     "events out of order": True,
+    "events heard": False,
+    "events missed by a reader": True,
+    "events heard out of order": True,
     "tracebacks": True,
 }
 PLAIN_TWICE, TWO_PHONES = "sent twice by a plain phone", "sent by two phones"

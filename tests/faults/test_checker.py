@@ -71,10 +71,12 @@ class Scene:
             cursor.execute("INSERT INTO org_counters (org_id) VALUES (%s)", (ORG,))
         Checker(self._connection).listen([ORG])
 
-    def tells(self, message_id: int, *types: str) -> None:
-        """These events of a message are written down."""
+    def tells(self, message_id: int, *types: str, heard: bool = True) -> None:
+        """These events of a message are written down, and its org's reader hears them."""
         for type_ in types:
             self._event += 1
+            if heard:
+                self.journal.heard(ORG, self._event, after=self._event - 1)
             values = (ORG, self._event, type_, message_id)
             with self._connection.cursor() as cursor:
                 cursor.execute(
@@ -126,7 +128,7 @@ def test_events_that_tell_all_are_not_red(scene: Scene) -> None:
     scene.tells(scene.sent("t1", "plain"), "ticket.queued", "ticket.sending", "ticket.sent")
     scene.tells(scene.sent("t2", "plain"), "ticket.sending", "ticket.failed", "ticket.sent")
     assert scene.red() == set()
-    assert scene.found().counts["events"] == 7
+    assert (scene.found().counts["events"], scene.found().counts["events heard"]) == (7, 7)
 
 
 def test_a_call_that_is_repeated_with_the_same_answer_is_not_red(scene: Scene) -> None:
@@ -180,6 +182,17 @@ def a_beginning_untold(scene: Scene) -> None:
 def told_of_nothing(scene: Scene) -> None:
     scene.listens()
     scene.tells(77, "ticket.queued")
+
+
+def an_event_unheard(scene: Scene) -> None:
+    scene.listens()
+    scene.tells(scene.row("s1"), "message.received", heard=False)
+
+
+def an_event_heard_again(scene: Scene) -> None:
+    scene.listens()
+    scene.tells(scene.row("s1"), "message.received")
+    scene.journal.heard(ORG, 1, after=1)
 
 
 def lost_sms(scene: Scene) -> None:
@@ -315,6 +328,8 @@ RED: list[tuple[Callable[[Scene], None], set[str]]] = [
     (an_end_before_the_beginning, {"events out of order"}),
     (a_beginning_untold, {"events out of order"}),
     (told_of_nothing, {"events out of order"}),
+    (an_event_unheard, {"events missed by a reader"}),
+    (an_event_heard_again, {"events heard out of order"}),
 ]
 
 

@@ -1,5 +1,6 @@
-"""The events of orgs that listen, held against the rows that they tell of: nothing changed without
-its event, and each ticket's events are a walk along the arrows of its life."""
+"""The events of orgs that listen, held against the rows that they tell of and against what their
+readers heard: nothing changed without its event, each ticket's events are a walk along the arrows
+of its life, and each is heard once, in order."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from smsd.domain.lifecycle import BIRTHS, STEPS
 
 if TYPE_CHECKING:
     from faults.checker import Findings, Row
+    from faults.journal import Round
 
 #: Events of messages that came since, in the order of their ids.
 EVENTS = """
@@ -21,6 +23,8 @@ EVENTS = """
     WHERE message_id > coalesce((%s::jsonb ->> org_id)::bigint, 0)
     ORDER BY org_id, id
 """
+#: The last event of each of these orgs.
+LAST = "SELECT org_id, last_event FROM org_counters WHERE org_id = ANY (%s)"
 LISTENERS = "SELECT org_id FROM org_counters WHERE listens_until > clock_timestamp()"
 
 _ARROWS = {(step.leaves, step.enters) for step in STEPS}
@@ -49,6 +53,16 @@ def hold(
             _hold_one(row, by_message.pop((row.org_id, row.id), []), found)
     for of, told in by_message.items():
         found.note("events out of order", (of, "no such message", told))
+
+
+def heard(seen: Round, events: Iterable[Event], found: Findings) -> None:
+    """Notes what a reader missed, and what it heard twice or after a later one."""
+    found.counts["events heard"] += sum(len(ids) for ids in seen.heard.values())
+    for event in events:
+        if event.id not in seen.heard[event.org_id]:
+            found.note("events missed by a reader", event)
+    for misplaced in seen.misplaced:
+        found.note("events heard out of order", misplaced)
 
 
 def _hold_one(row: Row, told: list[str], found: Findings) -> None:
