@@ -4,6 +4,7 @@ them is what the gateway says.
 
 from __future__ import annotations
 
+import json
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
@@ -48,6 +49,17 @@ def test_a_secret_in_a_path_arrives_as_it_was_written(front: Proxy) -> None:
         del org.agent.headers["X-Secret-Key"]
         for path in (f"/messages/{org.path_form}", f"/sims/{org.path_form}/"):
             assert org.agent.get(path).json().keys() & {"messages", "live_sims"}
+
+
+def test_events_come_through_as_they_happen(front: Proxy) -> None:
+    org = org_behind(front).claim()
+    with org.agent, org.agent.get(f"/events/{org.id}", stream=True) as answer:
+        lines = answer.iter_lines(chunk_size=1, decode_unicode=True)
+        assert next(lines).startswith("retry: ")
+        for number in (1, 2):
+            org.store(org.sms())
+            data = next(line for line in lines if line.startswith("data: "))
+            assert json.loads(data.removeprefix("data: "))["id"] == number
 
 
 @pytest.mark.parametrize("claimed", [False, True], ids=["silent", "lying"])
