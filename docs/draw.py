@@ -37,6 +37,7 @@ STATES_AT = {
     "failed": (900, 400),
     "cancelled": (150, 430),
     "expired": (590, 570),
+    "delivered": (1290, 260),
 }
 BIRTHS_AT = {"queued": (40, 260), "sending": (590, 138)}
 ROADS = {
@@ -52,6 +53,11 @@ ROADS = {
     ("queued", "expired"): Road("M262 294C262 480 380 560 500 570", 290, 560, "end", 12),
     ("sending", "expired"): Road("M590 294V533", 604, 330, "start", 22),
     ("failed", "sent"): Road("M962 366V167", 974, 250, "start", 14),
+    ("sent", "delivered"): Road("M988 140 1225 222", 1110, 158, "start", 24),
+    ("queued", "delivered"): Road("M270 226C290 -40 1100 -20 1285 223", 900, 34, "middle", 60),
+    ("sending", "delivered"): Road("M677 262H1200", 1080, 282, "start", 16),
+    ("failed", "delivered"): Road("M988 390 1225 298", 1110, 366, "start", 22),
+    ("expired", "delivered"): Road("M677 590C1000 640 1290 560 1290 297", 1180, 560, "start", 24),
     ("expired", "sent"): Road("M677 575C1130 600 1160 250 988 140", 800, 606, "start", 34),
 }
 
@@ -76,7 +82,7 @@ def drawing() -> str:
     """The whole picture."""
     return "\n".join(
         [
-            '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1200 640" role="img" '
+            '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1400 640" role="img" '
             'aria-labelledby="life-title life-what">',
             '  <title id="life-title">A ticket\'s life</title>',
             f'  <desc id="life-what">{escape(in_words())}</desc>',
@@ -84,7 +90,7 @@ def drawing() -> str:
             '  <defs><marker id="tip" class="tip" viewBox="0 0 10 10" refX="8" refY="5" '
             'markerWidth="6" markerHeight="6" orient="auto"><path d="M0 0 10 5 0 10Z"/></marker>'
             "</defs>",
-            '  <rect class="sheet" x="1" y="1" width="1198" height="638" rx="18"/>',
+            '  <rect class="sheet" x="1" y="1" width="1398" height="638" rx="18"/>',
             *map(_birth, BIRTHS),
             *(_road(*arrow) for arrow in arrows()),
             *map(_state, STATES),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-Status = Literal["queued", "sending", "sent", "failed", "cancelled", "expired"]
+Status = Literal["queued", "sending", "sent", "failed", "cancelled", "expired", "delivered"]
 
 
 class Step(NamedTuple):
@@ -31,6 +31,7 @@ STATES: dict[Status, str] = {
     "failed": "the phone reported a failure, or the ticket ended otherwise",
     "cancelled": "taken back by its org before any phone had it",
     "expired": "the time was over by when its agent wanted it sent",
+    "delivered": "the network reported that it arrived",
 }
 
 #: States in which, as far as is known, nobody got the SMS, and nobody will.
@@ -58,6 +59,11 @@ STEPS: tuple[Step, ...] = (
     Step("sending", "expired", "the phone dropped it, or it was to be pushed again too late"),
     Step("failed", "sent", "a late success, for the truth wins"),
     Step("expired", "sent", "it went out in time, or too late"),
+    Step("sent", "delivered", "the phone was told so"),
+    Step("queued", "delivered", "reported of an earlier push, before its result"),
+    Step("sending", "delivered", "reported before the result"),
+    Step("failed", "delivered", "reported after all"),
+    Step("expired", "delivered", "reported: it had gone out"),
 )
 
 #: What a phone's result may do.

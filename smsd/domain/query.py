@@ -36,9 +36,11 @@ Asked = Annotated[
     ),
 ]
 Status = Annotated[
-    Literal["received", "queued", "sending", "sent", "failed", "cancelled", "expired"],
+    Literal["received", "queued", "sending", "sent", "failed", "cancelled", "expired", "delivered"],
     Meta(
-        description=("must be one of received, queued, sending, sent, failed, cancelled, expired")
+        description=(
+            "must be one of received, queued, sending, sent, failed, cancelled, expired, delivered"
+        )
     ),
 ]
 Wait = Annotated[

@@ -164,6 +164,11 @@ class Sim(Struct, frozen=True, kw_only=True):
     pace: PaceSaid | UnsetType | None = UNSET
 
 
+Receipt = Annotated[
+    bool, Meta(description="must be true (ask for a delivery report), false or null")
+]
+
+
 class Draft(Struct, frozen=True, kw_only=True):
     """One SMS that an agent asks to be sent."""
 
@@ -177,6 +182,7 @@ class Draft(Struct, frozen=True, kw_only=True):
     ttl: Ttl | None = None
     expires_at: ExpiresAt | None = None
     priority: Priority | None = None
+    receipt: Receipt | None = None
 
     def __post_init__(self) -> None:
         if fault := contradicted(self):
@@ -185,8 +191,8 @@ class Draft(Struct, frozen=True, kw_only=True):
     @property
     def asks_more(self) -> bool:
         """Whether a field was used that the first clients did not know."""
-        asked = (self.send_at, self.ttl, self.expires_at, self.priority)
-        return asked != (None, None, None, None)
+        asked = (self.send_at, self.ttl, self.expires_at, self.priority, self.receipt)
+        return asked != (None, None, None, None, None)
 
 
 class Wish(Struct, frozen=True):
@@ -231,6 +237,8 @@ class Ticket(Struct, frozen=True, kw_only=True):
     attempt: int
     #: From then on the phone must not send it. Unix milliseconds; None: whenever it can.
     expires_at: int | None = None
+    #: Whether the agent asked to hear if it arrived.
+    receipt: bool = False
 
 
 def new_ref() -> str:
@@ -251,6 +259,18 @@ class Result(Struct, frozen=True, kw_only=True):
     @property
     def status(self) -> str:
         return "sent" if self.success else "failed"
+
+
+class Delivery(Struct, frozen=True, kw_only=True):
+    """A phone's word on whether a ticket arrived, as the network told it. ``at`` is in Unix
+    milliseconds."""
+
+    org_id: str
+    id: int
+    delivered: bool
+    error: str | None = None
+    at: int | None = None
+    ref: str | None = None
 
 
 class KnownSim(Struct, frozen=True, kw_only=True):

@@ -393,6 +393,7 @@ def _row(org_id: str, draft: Draft, wish: Wish, offer: Offer, timing: Timing) ->
         send_at=timing.send_at,
         expires_at=timing.expires_at,
         ttl=timing.ttl,
+        receipt=draft.receipt or None,
     )
     if offer.visit is not None:
         served = offer.visit.serving(wish.key)
@@ -419,6 +420,7 @@ def _ticket(row: NewMessage, id_: int) -> Ticket:
         ref=row.ref or "",
         attempt=1,
         expires_at=row.expires_at,
+        receipt=row.receipt or False,
     )
 
 

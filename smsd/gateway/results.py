@@ -1,4 +1,7 @@
-"""What phones say became of tickets: written down together, then the places are free again."""
+"""What phones say became of tickets: written down together, then the places are free again.
+
+A phone's report that an SMS arrived goes the same way, behind the result that it sent before.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,18 @@ from collections.abc import Sequence
 
 from twisted.logger import Logger
 
-from smsd.domain.records import Result
+from smsd.domain.records import Delivery, Result
 from smsd.gateway.bell import Bell
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.patience import Patience
 from smsd.gateway.roster import Roster
 from smsd.gateway.visit import Visit
-from smsd.store import messages
+from smsd.store import deliveries, messages
 from smsd.store.batch import Batch
 from smsd.store.database import Database
 from smsd.store.messages import Told
+
+OUTCOMES = ("sent", "failed", "delivered", "undelivered", "repeated", "ignored", "unknown")
 
 
 class Results:
@@ -36,10 +41,10 @@ class Results:
         self._roster = roster
         self._dispatch = dispatch
         self._patience = patience
-        self._lane: Batch[Told, str] = Batch("results", self._write)
+        self._lane: Batch[Told | Delivery, str] = Batch("results", self._write)
         self.lanes = (self._lane,)
         #: What phones said of tickets: sent and failed, and what it was told besides.
-        self.outcomes = dict.fromkeys(("sent", "failed", "repeated", "ignored", "unknown"), 0)
+        self.outcomes = dict.fromkeys(OUTCOMES, 0)
 
     async def take(self, visit: Visit, result: Result) -> str:
         """``settled``, ``repeated``, ``ignored`` or ``unknown``, after the commit.
@@ -64,6 +69,19 @@ class Results:
             )
         return verdict
 
+    async def take_delivery(self, visit: Visit, delivery: Delivery) -> str:
+        """As `take`, of a report on whether it arrived; ``ignored`` also where nobody asked."""
+        visit.answered(delivery.id, delivery.ref)
+        self._dispatch.answered(visit, delivery.id)
+        verdict = await self._patience.insist(
+            lambda: self._lane.put(delivery, org_id=delivery.org_id)
+        )
+        said = "delivered" if delivery.delivered else "undelivered"
+        self.outcomes[said if verdict == "settled" else verdict] += 1
+        if verdict in ("settled", "repeated"):
+            self._free(visit, delivery.id)
+        return verdict
+
     def _free(self, visit: Visit, ticket_id: int) -> None:
         """The ticket needs no place any more, whichever session of its org has it."""
         for holder in (visit, *self._roster.of(visit.org_id)):
@@ -75,7 +93,20 @@ class Results:
         """When nothing waits for its commit any more."""
         await self._lane.drained()
 
-    async def _write(self, told: Sequence[Told]) -> list[str]:
-        verdicts = await messages.settle(self._database, told)
+    async def _write(self, said: Sequence[Told | Delivery]) -> list[str]:
+        told = [each for each in said if isinstance(each, Told)]
+        verdicts = await messages.settle(self._database, told) if told else []
         self._bell.ring(*{result.org_id for result, _ in told})
-        return verdicts
+        if len(told) == len(said):
+            return verdicts
+        return await self._write_deliveries(said, verdicts)
+
+    async def _write_deliveries(
+        self, said: Sequence[Told | Delivery], verdicts: Sequence[str]
+    ) -> list[str]:
+        """The reports among what was said, after the results; all verdicts, in their order."""
+        reports = [each for each in said if isinstance(each, Delivery)]
+        on_reports = iter(await deliveries.settle(self._database, reports))
+        on_results = iter(verdicts)
+        self._bell.ring(*{report.org_id for report in reports})
+        return [next(on_reports if isinstance(e, Delivery) else on_results) for e in said]

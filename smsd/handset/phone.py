@@ -7,6 +7,7 @@
 <-  send_sms, expired       send_result that says so, and the radio never sees it
 <-  send_sms, same ref      answer again, never send again           only with a ledger
 <-  result_ack              stop repeating that result               only with a ledger
+->  delivery_report         it arrived                           only where that is asked for
 ->  inbound                 an SMS came over the air
 <-  inbound_ack, or error   forget it; until then it is sent again after every reconnect
 
@@ -25,10 +26,11 @@ from typing import assert_never
 
 from msgspec import UNSET, UnsetType
 
-from smsd.domain.records import Inbound, Sim
+from smsd.domain.records import Inbound, Sim, integer
 from smsd.handset.ledger import Acknowledged, Answered, Entry, Heard, Ledger, Settled, Taken
 from smsd.phone.frames import (
     Connected,
+    DeliveryReport,
     Error,
     GatewayFrame,
     InboundAck,
@@ -84,7 +86,7 @@ class Phone:
         self._sim = sim
         self._ledger = ledger
         self._on_line = False
-        self._untold: list[SendResult] = []
+        self._untold: list[SendResult | DeliveryReport] = []
 
     def receive(self, frame: GatewayFrame, now: int) -> list[Effect]:
         """What to do about a frame of the gateway. ``now`` is in Unix milliseconds."""
@@ -108,7 +110,9 @@ class Phone:
 
     def not_written(self, frame: PhoneFrame) -> None:
         """The line was already closing when this frame should have been sent."""
-        if isinstance(frame, SendResult) and frame.ref is None:
+        if isinstance(frame, DeliveryReport) or (
+            isinstance(frame, SendResult) and frame.ref is None
+        ):
             self._untold.append(frame)
 
     def heard(self, message: Inbound) -> list[Effect]:
@@ -117,7 +121,12 @@ class Phone:
         return [self._noted(Heard(message)), *(self._told(InboundSms(message)) or [kept])]
 
     def radio_answered(self, sms: SendSms, now: int, error: str | None = None) -> list[Effect]:
-        """The radio is done with an SMS: sent, or not for the reason given."""
+        """The radio is done with an SMS: sent, or not for the reason given. What was sent arrives
+        at once here, where the radio only pretends."""
+        answer = self._answered(sms, now, error)
+        return answer if error is not None else [*answer, *self._arrived(sms, now)]
+
+    def _answered(self, sms: SendSms, now: int, error: str | None) -> list[Effect]:
         sent_at = now if error is None else None
         if isinstance(sms.ref, str):
             noted = self._noted(Answered(sms.ref, sent_at=sent_at, error=error))
@@ -141,12 +150,29 @@ class Phone:
             taken = self._noted(Taken(sms.ref, sms.id, now))
             return [taken, *self._sent_or_dropped(sms, now)]
         known = Say(f"ticket {sms.id} is in the ledger already: it is not sent again")
-        return [known, *self._answer(sms.ref)]
+        return [known, *self._answer(sms.ref), *self._arrived_before(sms, sms.ref)]
 
     def _sent_or_dropped(self, sms: SendSms, now: int) -> list[Effect]:
         if sms.expires_at is not UNSET and sms.expires_at <= now:
             return self.radio_answered(sms, now, EXPIRED)
         return [HandToRadio(sms)]
+
+    def _arrived(self, sms: SendSms, at: int | None) -> list[Effect]:
+        """The report that the SMS arrived, where it was asked for; kept while there is no line."""
+        if sms.receipt is not True:
+            return []
+        ref = sms.ref if isinstance(sms.ref, str) else None
+        report = DeliveryReport(sms.id, delivered=True, at=at, ref=ref)
+        if not self._on_line:
+            self._untold.append(report)
+        return self._told(report)
+
+    def _arrived_before(self, sms: SendSms, ref: str) -> list[Effect]:
+        """The report may have been lost with the result that it followed."""
+        line = self._ledger.line(ref)
+        if line is None or line.result is None or not line.result.success:
+            return []
+        return self._arrived(sms, integer(line.result.sent_at))
 
     def _answer(self, ref: str) -> list[Effect]:
         """The result of a ticket in the ledger; none while the radio is at it."""

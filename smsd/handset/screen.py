@@ -15,6 +15,7 @@ from smsd.domain.records import INBOUND_LENGTH, Inbound, Sim
 from smsd.phone.frames import (
     Auth,
     Connected,
+    DeliveryReport,
     Error,
     GatewayFrame,
     InboundAck,
@@ -102,6 +103,10 @@ def went(frame: PhoneFrame) -> str:
             return f"send_result {frame.id}: sent"
         case SendResult():
             return f"send_result {frame.id}: failed, {frame.error}"
+        case DeliveryReport():
+            return (
+                f"delivery_report {frame.id}: {'arrived' if frame.delivered else 'did not arrive'}"
+            )
         case Ping():
             return "ping"
     assert_never(frame)

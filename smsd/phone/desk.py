@@ -24,6 +24,7 @@ from smsd.gateway.visit import Identity, Phone, Visit
 from smsd.phone.frames import (
     Auth,
     BadInbound,
+    DeliveryReport,
     Error,
     GatewayFrame,
     InboundAck,
@@ -36,7 +37,7 @@ from smsd.phone.frames import (
 from smsd.phone.intake import Intake
 from smsd.phone.order import InOrder, Place
 from smsd.phone.reports import Reports
-from smsd.phone.said import TICKETS, result
+from smsd.phone.said import TICKETS, delivery, result
 from smsd.phone.session import Broken, new_session
 
 #: An SMS that cannot be stored for so long ends the session, so that the phone sends it again.
@@ -223,16 +224,16 @@ class Desk:
             self._sms.done()
         self._read_on()
 
-    # -- results -------------------------------------------------------------------------------
+    # -- results, and reports of deliveries ----------------------------------------------------
 
-    def settle(self, frame: SendResult) -> None:
+    def settle(self, frame: SendResult | DeliveryReport) -> None:
         self._results.add(frame)
         self._read_on()
 
-    def _begin_to_settle(self, frame: SendResult) -> None:
+    def _begin_to_settle(self, frame: SendResult | DeliveryReport) -> None:
         self._start("settling a ticket", self._settle(frame))
 
-    async def _settle(self, frame: SendResult) -> None:
+    async def _settle(self, frame: SendResult | DeliveryReport) -> None:
         """Also after the phone has gone: what it said of a ticket it need not say again."""
         try:
             self._tell_of(frame, await self._verdict(frame))
@@ -240,17 +241,20 @@ class Desk:
             self._results.done()
         self._read_on()
 
-    async def _verdict(self, frame: SendResult) -> str:
+    async def _verdict(self, frame: SendResult | DeliveryReport) -> str:
         if frame.id not in TICKETS:
             return "unknown"
-        visit = self._on_line()
-        return await self._gateway.results.take(visit, result(visit.org_id, frame))
+        visit, results = self._on_line(), self._gateway.results
+        if isinstance(frame, DeliveryReport):
+            return await results.take_delivery(visit, delivery(visit.org_id, frame))
+        return await results.take(visit, result(visit.org_id, frame))
 
-    def _tell_of(self, frame: SendResult, verdict: str) -> None:
+    def _tell_of(self, frame: SendResult | DeliveryReport, verdict: str) -> None:
+        reports = isinstance(frame, DeliveryReport)
         if verdict == "unknown":
-            problem = UnknownTicket()
-            self._wire.send(Error(problem.slug, problem.detail, "send_result", frame.id))
-        elif self.keeps_ledger and verdict != "ignored":
+            problem, told = UnknownTicket(), "delivery_report" if reports else "send_result"
+            self._wire.send(Error(problem.slug, problem.detail, told, frame.id))
+        elif self.keeps_ledger and verdict != "ignored" and not reports:
             self._wire.send(ResultAck(frame.id))
 
     def _on_line(self) -> Visit:

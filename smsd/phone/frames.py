@@ -9,8 +9,9 @@
 <-  {"type":"inbound_ack","stored":1}                               and id, where it had one
 <-  {"type":"send_sms","id":5,"to":"+1999...","body":"hi","sim":"+1555..."}
                                                     to a ledger phone also ref, attempt;
-                                                    expires_at where the agent gave it one
+                                                    expires_at, receipt where asked for
 ->  {"type":"send_result","id":5,"success":true}    also error, sent_at, ref
+->  {"type":"delivery_report","id":5,"delivered":true}   also at, error, ref
 <-  {"type":"result_ack","id":5}                    to a ledger phone
 ->  {"type":"ping"}
 <-  {"type":"pong"}
@@ -88,11 +89,21 @@ class SendResult(Struct, frozen=True, tag="send_result"):
     ref: str | None = None
 
 
+class DeliveryReport(Struct, frozen=True, tag="delivery_report"):
+    """What the network said of an SMS that was sent. ``at`` is in Unix milliseconds."""
+
+    id: int
+    delivered: bool
+    at: Number = None
+    error: str | None = None
+    ref: str | None = None
+
+
 class Ping(Struct, frozen=True, tag="ping"):
     """The phone asks whether anybody is there."""
 
 
-PhoneFrame = Auth | Sims | InboundSms | SendResult | Ping
+PhoneFrame = Auth | Sims | InboundSms | SendResult | DeliveryReport | Ping
 
 
 class Connected(Struct, frozen=True, tag="connected"):
@@ -116,7 +127,8 @@ class InboundAck(Struct, frozen=True, tag="inbound_ack", omit_defaults=True):
 
 class SendSms(Struct, frozen=True, tag="send_sms", omit_defaults=True):
     """Send this. ``ref`` and ``attempt`` only to a phone that keeps a ledger; ``expires_at``, in
-    Unix milliseconds, where it is not to be sent from then on."""
+    Unix milliseconds, where it is not to be sent from then on; ``receipt`` where the agent wants to
+    hear whether it arrived."""
 
     id: int
     to: str
@@ -125,6 +137,7 @@ class SendSms(Struct, frozen=True, tag="send_sms", omit_defaults=True):
     ref: str | UnsetType = UNSET
     attempt: int | UnsetType = UNSET
     expires_at: int | UnsetType = UNSET
+    receipt: bool | UnsetType = UNSET
 
 
 class ResultAck(Struct, frozen=True, tag="result_ack"):
@@ -164,6 +177,7 @@ _KINDS: dict[str, type[Struct]] = {
     "sims": SaidSims,
     "inbound": InboundSms,
     "send_result": SendResult,
+    "delivery_report": DeliveryReport,
     "ping": Ping,
 }
 _phone = msgspec.json.Decoder(PhoneFrame)

@@ -172,6 +172,7 @@ class Link(Upgraded):
             ticket.ref if ledger else UNSET,
             ticket.attempt if ledger else UNSET,
             UNSET if ticket.expires_at is None else ticket.expires_at,
+            ticket.receipt or UNSET,
         )
 
     def sendData(self, data: bytes, sync: bool = False, chopsize: int | None = None) -> None:

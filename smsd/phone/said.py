@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from smsd.domain.records import INT64, WORDS_LENGTH, Result, Sim, integer, readable
-from smsd.phone.frames import SendResult
+from smsd.domain.records import INT64, WORDS_LENGTH, Delivery, Result, Sim, integer, readable
+from smsd.phone.frames import DeliveryReport, SendResult
 
 #: Ids that a ticket may have.
 TICKETS = range(1, INT64.stop)
@@ -19,6 +19,18 @@ def result(org_id: str, frame: SendResult) -> Result:
         success=frame.success,
         error=_words(frame.error),
         sent_at=integer(frame.sent_at, SENT_AT),
+        ref=_words(frame.ref),
+    )
+
+
+def delivery(org_id: str, frame: DeliveryReport) -> Delivery:
+    """What a phone of the org was told of a ticket that it sent."""
+    return Delivery(
+        org_id=org_id,
+        id=frame.id,
+        delivered=frame.delivered,
+        error=_words(frame.error),
+        at=integer(frame.at, SENT_AT),
         ref=_words(frame.ref),
     )
 

@@ -16,6 +16,7 @@ from smsd.phone.frames import (
     Auth,
     BadInbound,
     Connected,
+    DeliveryReport,
     GatewayFrame,
     InboundSms,
     Ping,
@@ -30,7 +31,7 @@ AUTH_WITHIN = 10.0
 #: So many bad frames in so many seconds, and the session is closed.
 BAD_FRAMES, BAD_WITHIN = 20, 60.0
 
-Spoken = Sims | InboundSms | SendResult | Ping
+Spoken = Sims | InboundSms | SendResult | DeliveryReport | Ping
 
 
 class Broken(Problem):
@@ -66,7 +67,7 @@ class Effects(Protocol):
     def refuse(self, problem: BadInbound) -> None:
         """Answer an SMS that can never be stored, in the order of arrival."""
 
-    def settle(self, frame: SendResult) -> None:
+    def settle(self, frame: SendResult | DeliveryReport) -> None:
         """Write down what became of a ticket."""
 
     def leave(self, why: str) -> None:
@@ -221,7 +222,7 @@ def answer(session: Session, core: Core, frame: Spoken) -> None:
     match frame:
         case InboundSms():
             core.effects.store(frame)
-        case SendResult():
+        case SendResult() | DeliveryReport():
             core.effects.settle(frame)
         case Sims():
             core.effects.report(frame)

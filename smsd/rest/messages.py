@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 
 class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One SMS. Those from `sent_at` on are the fields of outbound messages; the last three are
-    there where the ticket used one of them."""
+    """One SMS. Those from `sent_at` on are the fields of outbound messages; those from
+    `send_at` on are there where the ticket used one of them."""
 
     id: int
     direction: Literal["in", "out"]
@@ -30,7 +30,9 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
     body: str
     sim_slot: int | None
     sim_number: str | None
-    status: Literal["received", "queued", "sending", "sent", "failed", "cancelled", "expired"]
+    status: Literal[
+        "received", "queued", "sending", "sent", "failed", "cancelled", "expired", "delivered"
+    ]
     device_ts: int | None
     created_at: str
     sent_at: str | None = None
@@ -40,6 +42,8 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
     send_at: str | None = None
     expires_at: str | None = None
     priority: int = 0
+    receipt: bool = False
+    delivered_at: str | None = None
 
 
 class Messages(Struct, frozen=True, kw_only=True):

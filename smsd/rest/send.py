@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from smsd.domain import call_key
 from smsd.domain.records import Body as Text
-from smsd.domain.records import Draft, SimAsked, SimIndex, To
+from smsd.domain.records import Draft, Receipt, SimAsked, SimIndex, To
 from smsd.domain.segments import Encoding, cut
 from smsd.domain.timing import ExpiresAt, Priority, SendAt, Ttl, contradicted
 from smsd.gateway.outlook import Outlook, PhoneAndSim
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 BATCH = 1000
 #: What may be said once for all messages; the two of a lifetime stand for each other.
-SHARED = ("sim", "send_at", "ttl", "expires_at", "priority")
+SHARED = ("sim", "send_at", "ttl", "expires_at", "priority", "receipt")
 LIFETIME = {"ttl", "expires_at"}
 
 DryRun = Annotated[bool, Meta(description="must be true (tell, and store nothing) or false")]
@@ -44,6 +44,7 @@ class Outgoing(Identified, frozen=True, kw_only=True):
     ttl: Ttl | None = None
     expires_at: ExpiresAt | None = None
     priority: Priority | None = None
+    receipt: Receipt | None = None
     dry_run: DryRun | None = None
     messages: (
         Annotated[
@@ -85,6 +86,7 @@ class Outgoing(Identified, frozen=True, kw_only=True):
                     ttl=self.ttl,
                     expires_at=self.expires_at,
                     priority=self.priority,
+                    receipt=self.receipt,
                 )
             ]
         shared = {name: value for name in SHARED if (value := getattr(self, name)) is not None}
@@ -168,6 +170,7 @@ async def send(
     a slot, anything else a SIM's number; without one, the first connected phone sends. A message
     with `send_at` waits until then; one that is not sent within `ttl` seconds, or by `expires_at`,
     is not sent at all; of those that wait for a SIM the highest `priority` goes first. With
+    `receipt` true the phone is asked to report whether it arrived. With
     `dry_run` true nothing is stored: the answer tells what would become of each message. With
     an `Idempotency-Key` it is safe to repeat the call until it is answered.
     """

@@ -31,6 +31,7 @@ _TICKET = {
     "priority": 0,
     "send_at": None,
     "expires_at": None,
+    "receipt": False,
     "history": [
         {"what": "accepted", "at": "2026-01-31T12:00:00.123456+00:00"},
         {"what": "given", "at": "2026-01-31T12:00:00.123456+00:00"},

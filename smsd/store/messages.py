@@ -64,6 +64,7 @@ class NewMessage(Struct, kw_only=True, omit_defaults=True):
     send_at: int | None = None
     expires_at: int | None = None
     ttl: int | None = None
+    receipt: bool | None = None
 
 
 class Served(Struct, frozen=True):
@@ -165,8 +166,8 @@ class Handed(NamedTuple):
 
     @classmethod
     def of(cls, org_id: str, rows: Sequence[Row]) -> Handed:
-        """From rows of id, status, address, body, sim, ref, attempts, expires_at, in the order in
-        which they are to be pushed."""
+        """From rows of id, status, address, body, sim, ref, attempts, expires_at, receipt, in the
+        order in which they are to be pushed."""
         tickets = [
             Ticket(
                 org_id=org_id,
@@ -177,8 +178,9 @@ class Handed(NamedTuple):
                 ref=ref,
                 attempt=attempts,
                 expires_at=expires_at,
+                receipt=receipt,
             )
-            for id_, status, to, body, sim, ref, attempts, expires_at in rows
+            for id_, status, to, body, sim, ref, attempts, expires_at, receipt in rows
             if status == "sending"
         ]
         return cls(tickets, [id_ for id_, status, *_ in rows if status == "failed"])

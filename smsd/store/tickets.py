@@ -13,9 +13,16 @@ _READ = named("read_ticket")
 _CANCEL = named("cancel_ticket")
 _REPLY = named("read_reply")
 
-What = Literal["accepted", "given", "pushed", "received", "sent"]
+What = Literal["accepted", "given", "pushed", "received", "sent", "delivered"]
 #: In the order of the columns that the statement gives.
-MOMENTS: tuple[What, ...] = ("accepted", "given", "pushed", "received", "sent")
+MOMENTS: tuple[What, ...] = (
+    "accepted",
+    "given",
+    "pushed",
+    "received",
+    "sent",
+    "delivered",
+)
 
 
 class Moment(Struct, frozen=True):
@@ -45,6 +52,7 @@ class TicketSeen(Struct, frozen=True, kw_only=True):
     priority: int = 0
     send_at: str | None = None
     expires_at: str | None = None
+    receipt: bool = False
     history: list[Moment]
 
 
@@ -86,6 +94,7 @@ def _seen(
     priority: int,
     send_at: str | None,
     expires_at: str | None,
+    receipt: bool,
     *times: str | None,
 ) -> TicketSeen:
     return TicketSeen(
@@ -102,5 +111,6 @@ def _seen(
         priority=priority,
         send_at=send_at,
         expires_at=expires_at,
+        receipt=receipt,
         history=[Moment(what, at) for what, at in zip(MOMENTS, times, strict=True) if at],
     )

@@ -35,16 +35,19 @@ def test_every_state_can_be_reached_and_every_ticket_can_end():
     assert all(any(s.leaves == state for s in STEPS) for state in ("queued", "sending"))
 
 
-def test_final_states_never_change_but_for_a_late_success():
+def test_final_states_never_change_but_for_a_success_that_is_heard_of_late():
     final = set(STATES) - set(BIRTHS)
     assert [(s.leaves, s.enters) for s in STEPS if s.leaves in final] == [
         ("failed", "sent"),
         ("expired", "sent"),
+        ("sent", "delivered"),
+        ("failed", "delivered"),
+        ("expired", "delivered"),
     ]
 
 
 def test_a_ticket_is_on_its_way_or_sent_or_ended_unsent():
-    assert set(STATES) == UNSENT | {"queued", "sending", "sent"}
+    assert set(STATES) == UNSENT | {"queued", "sending", "sent", "delivered"}
 
 
 def test_a_result_may_do_what_the_table_says_and_nothing_else():

@@ -11,8 +11,17 @@ import pytest
 import pytest_twisted
 
 from smsd.domain.lifecycle import BIRTHS, RECEIVED, RESULTS, STATES, STEPS
-from smsd.domain.records import Result, jsoned, new_ref
-from smsd.store import batches, limits, messages, remedies, resumption, schedule, tickets
+from smsd.domain.records import Delivery, Result, jsoned, new_ref
+from smsd.store import (
+    batches,
+    deliveries,
+    limits,
+    messages,
+    remedies,
+    resumption,
+    schedule,
+    tickets,
+)
 from smsd.store.messages import NewMessage, Pushed, Served, Told
 from smsd.store.resumption import InDoubt, Waited
 from smsd.store.statements import Statement, all_statements, named
@@ -38,10 +47,20 @@ CARRIES: dict[str, dict[str, Any]] = {
     "failed": {"sent_at": None, "error": "unconfirmed"},
     "cancelled": {"sent_at": None, "error": None, "attempts": 0},
     "expired": {"sent_at": None, "error": None, "expires_at": "2001-01-01"},
+    "delivered": {
+        "sent_at": "2001-01-01",
+        "error": None,
+        "attempts": 1,
+        "receipt": True,
+        "delivered_at": "2001-01-02",
+    },
 }
 #: What would break each of these.
-WRONG = {"attempts": 0, "session_id": None, "handed_at": None, "expires_at": None}
-EMPTY: dict[str, Any] = dict.fromkeys(["sent_at", "error", "session_id", "handed_at"], None)
+WRONG = {
+    "attempts": 0,
+    **dict.fromkeys(["session_id", "handed_at", "expires_at", "receipt", "delivered_at"]),
+}
+EMPTY: dict[str, Any] = dict.fromkeys(["sent_at", "error", "session_id", "handed_at", "receipt"])
 ALL = {**EMPTY, "attempts": 1}
 
 
@@ -111,7 +130,7 @@ async def test_a_ticket_enters_a_state_only_with_all_that_the_state_must_carry(
     assert await enter(database, 1, enters, whole) is None
 
 
-@pytest.mark.parametrize("strange", [RECEIVED, "pending", "delivered", "canceled", "SENT", ""])
+@pytest.mark.parametrize("strange", [RECEIVED, "pending", "arrived", "canceled", "SENT", ""])
 @pytest_twisted.ensureDeferred
 async def test_no_other_state_is_let_in_whatever_the_ticket_carries(database, strange):
     for id_, state in enumerate(STATES):
@@ -147,6 +166,11 @@ async def settle(database, rows):
         for id_ in (row["id"] for row in rows)
     ]
     await messages.settle(database, told)
+
+
+async def settle_deliveries(database, rows):
+    told = [Delivery(org_id=ORG, id=row["id"], delivered=row["id"] % 3 > 0) for row in rows]
+    await deliveries.settle(database, told)
 
 
 async def claim(database, rows):
@@ -243,6 +267,14 @@ async def fail_pending(database, rows):
 WRITERS = {
     "append_messages": (append, set()),
     "settle_results": (settle, set(RESULTS)),
+    "settle_deliveries": (
+        settle_deliveries,
+        {
+            *((state, "delivered") for state in ("queued", "sending", "sent", "failed", "expired")),
+            ("queued", "sent"),
+            ("sending", "sent"),
+        },
+    ),
     "claim_tickets": (claim, {("queued", "sending")}),
     "claim_in_turn": (claim_in_turn, {("queued", "sending")}),
     "end_pushes": (end_pushes, {("sending", "queued")}),
@@ -283,9 +315,16 @@ async def rows_in_every_state(database) -> None:
         known = {"pushed_at": pushed_at, "received_at": received_at, "receipted": receipted}
         carried = {"session_id": SESSION, "handed_at": "2001-01-01", **CARRIES[state]}
         carried["expires_at"] = "2001-01-01" if id_ % 5 or state == "expired" else None
+        carried["receipt"] = True if id_ % 7 or state == "delivered" else None
         if attempts >= carried.get("attempts", 0) and (state != "cancelled" or not attempts):
             id_ += 1
             await put(database, id_, state, **{**carried, "attempts": attempts, **known})
+
+
+async def undelivered(database, before) -> list[int]:
+    """Those that were sent before, and of which it is known by now that they did not arrive."""
+    found = await ask(database, "SELECT id FROM messages WHERE error = 'undelivered'")
+    return [id_ for (id_,) in found if before[id_] == "sent"]
 
 
 #: A restore moves every reader's cursor instead: all have missed something.
@@ -296,6 +335,7 @@ async def each_change_has_its_event(database, before, after, *, unless: bool) ->
     """And nothing else has one, and the counter knows the last."""
     told = await ask(database, "SELECT id, message_id, type FROM events ORDER BY id")
     changed = [(id_, f"ticket.{after[id_]}") for id_ in after if after[id_] != before.get(id_)]
+    changed += [(id_, "ticket.sent") for id_ in await undelivered(database, before)]
     assert sorted((id_, type_) for _, id_, type_ in told) == ([] if unless else sorted(changed))
     ((last,),) = await ask(database, "SELECT last_event FROM org_counters")
     assert last == max((id_ for id_, *_ in told), default=0)

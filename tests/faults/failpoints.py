@@ -85,6 +85,7 @@ HARMLESS: dict[str, str] = {
     "own kill",
     "set_paces": "an org's; how fast it sends from then on, nothing of a message",
     "set_limits": "an operator's; what is allowed from then on, nothing of a message",
+    "settle_deliveries": "of delivery reports, of which this campaign has none; may be repeated",
     "pass_times_everywhere": "of tickets with a time, of which this campaign has none; done again",
     "expire_tickets": "of limits, of which this campaign has none; done again where it ended",
     "find_owed": "reads",

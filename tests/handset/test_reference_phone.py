@@ -10,6 +10,7 @@ from smsd.handset.ledger import Acknowledged, Answered, Heard, Ledger, Settled, 
 from smsd.handset.phone import HandToRadio, Phone, Say, Write, WriteDown
 from smsd.phone.frames import (
     Connected,
+    DeliveryReport,
     Error,
     InboundAck,
     InboundSms,
@@ -74,6 +75,36 @@ def test_with_a_ledger_one_that_is_too_late_is_written_down_as_taken_and_answere
     taken, answered = Taken("ab", 5, NOW), Answered("ab", error="expired")
     assert phone.receive(late, NOW) == [WriteDown(taken), WriteDown(answered), Write(told)]
     assert phone.receive(late, LATER)[1:] == [Write(told)]
+
+
+WANTED = SendSms(5, "+15550100002", "hi", None, receipt=True)
+ARRIVED = DeliveryReport(5, delivered=True, at=LATER)
+
+
+def test_an_sms_for_which_a_report_is_wanted_is_reported_behind_its_result() -> None:
+    assert a_phone().radio_answered(WANTED, LATER) == [Write(SENT), Write(ARRIVED)]
+    failed = SendResult(5, success=False, error="no credit")
+    assert a_phone().radio_answered(WANTED, LATER, "no credit") == [Write(failed)]
+
+
+def test_a_report_without_a_line_is_told_once_when_the_line_is_back() -> None:
+    phone = a_phone()
+    phone.line_lost()
+    assert phone.radio_answered(WANTED, LATER) == []
+    assert phone.receive(HELLO, NOW) == [REPORT, Write(SENT), Write(ARRIVED)]
+    phone.not_written(ARRIVED)
+    phone.line_lost()
+    assert phone.receive(HELLO, NOW) == [REPORT, Write(ARRIVED)]
+
+
+def test_with_a_ledger_a_ref_that_comes_again_is_reported_again() -> None:
+    wanted = SendSms(5, "+15550100002", "hi", None, ref="ab", attempt=1, receipt=True)
+    arrived = Write(DeliveryReport(5, delivered=True, at=LATER, ref="ab"))
+    phone = a_phone()
+    phone.receive(wanted, NOW)
+    assert phone.receive(wanted, NOW)[1:] == []
+    assert phone.radio_answered(wanted, LATER)[1:] == [Write(SENT_SECURED), arrived]
+    assert phone.receive(wanted, 3000)[1:] == [Write(SENT_SECURED), arrived]
 
 
 def test_a_result_without_a_line_is_told_once_when_the_line_is_back() -> None:

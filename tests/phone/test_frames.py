@@ -16,6 +16,7 @@ from smsd.phone.frames import (
     Auth,
     BadInbound,
     Connected,
+    DeliveryReport,
     Error,
     InboundAck,
     InboundSms,
@@ -74,6 +75,14 @@ from_phone = st.one_of(
         sent_at=numbers,
         ref=st.none() | texts,
     ),
+    st.builds(
+        DeliveryReport,
+        id=ids,
+        delivered=st.booleans(),
+        at=numbers,
+        error=st.none() | texts,
+        ref=st.none() | texts,
+    ),
     st.just(Ping()),
 )
 from_gateway = st.one_of(
@@ -89,6 +98,7 @@ from_gateway = st.one_of(
         st.just(UNSET) | texts,
         st.just(UNSET) | ids,
         st.just(UNSET) | ids,
+        st.just(UNSET) | st.booleans(),
     ),
     st.builds(ResultAck, ids),
     st.just(Pong()),
@@ -100,10 +110,22 @@ scalars = (
     | st.integers()
     | st.floats()
     | st.text(st.characters(), max_size=10)
-    | st.sampled_from(["auth", "sims", "inbound", "send_result", "ping"])
+    | st.sampled_from(["auth", "sims", "inbound", "send_result", "delivery_report", "ping"])
 )
 keys = st.sampled_from(
-    ["type", "message", "sims", "id", "success", "org_id", "address", "body", "slot", "date"]
+    [
+        "type",
+        "message",
+        "sims",
+        "id",
+        "success",
+        "delivered",
+        "org_id",
+        "address",
+        "body",
+        "slot",
+        "date",
+    ]
 ) | st.text(max_size=5)
 values = st.recursive(
     scalars,
@@ -230,7 +252,11 @@ def test_what_a_phone_reads_is_the_contract_to_the_byte(frame: Any, said: str) -
         (b"hello", "The frame is not JSON: Expecting value: line 1 column 1 (char 0)."),
         (b"\xff", "The frame is not UTF-8 (byte 0)."),
         (b"[]", "The frame must be a JSON object, as in {...}."),
-        (b"{}", "Unknown type: a phone sends one of auth, sims, inbound, send_result, ping."),
+        (
+            b"{}",
+            "Unknown type: a phone sends one of auth, sims, inbound, send_result, delivery_report,"
+            " ping.",
+        ),
         (b'{"type":"dance"}', "Unknown type:"),
         (b'{"type":["auth"]}', "Unknown type:"),
         (b'{"type":"connected","org_id":"x"}', "Unknown type:"),

@@ -229,6 +229,7 @@ def test_one_timed_message_of_many_asks_for_more_of_all(browser: Browser) -> Non
         ("ttl", 0, "must be a number of seconds from 1 to 2,592,000"),
         ("ttl", 2_592_001, "must be a number of seconds from 1 to 2,592,000"),
         ("ttl", "60", "must be a number of seconds from 1 to 2,592,000"),
+        ("receipt", "yes", "must be true (ask for a delivery report), false or null"),
         ("priority", 11, "must be a whole number from -10 to 10"),
         ("priority", -11, "must be a whole number from -10 to 10"),
     ],

@@ -44,7 +44,9 @@ CREATE TYPE public.shown_timed AS (
 	error_detail text,
 	send_at timestamp with time zone,
 	expires_at timestamp with time zone,
-	priority integer
+	priority integer,
+	receipt boolean,
+	delivered_at timestamp with time zone
 );
 
 CREATE FUNCTION public.shown_message(message json) RETURNS json
@@ -54,7 +56,7 @@ CREATE FUNCTION public.shown_message(message json) RETURNS json
         WHEN m.direction = 'in' THEN row_to_json(ROW(
             m.id, m.direction, m.address, m.body, m.sim_slot, m.sim_number, m.status,
             m.device_ts, m.created_at)::shown_inbound)
-        WHEN m.rank = 0 AND m.send_at IS NULL AND m.expires_at IS NULL
+        WHEN m.rank = 0 AND m.send_at IS NULL AND m.expires_at IS NULL AND m.receipt IS NULL
         THEN row_to_json(ROW(
             m.id, m.direction, m.address, m.body, m.sim_slot, m.sim_number, m.status,
             m.device_ts, m.created_at, m.sent_at, m.attempts, m.error, m.error_detail
@@ -62,13 +64,14 @@ CREATE FUNCTION public.shown_message(message json) RETURNS json
         ELSE row_to_json(ROW(
             m.id, m.direction, m.address, m.body, m.sim_slot, m.sim_number, m.status,
             m.device_ts, m.created_at, m.sent_at, m.attempts, m.error, m.error_detail,
-            m.send_at, m.expires_at, -m.rank)::shown_timed)
+            m.send_at, m.expires_at, -m.rank, m.receipt IS TRUE, m.delivered_at)::shown_timed)
         END
     FROM json_to_record(message) AS m (
         id bigint, direction text, address text, body text, sim_slot smallint, sim_number text,
         status text, device_ts bigint, created_at timestamptz, sent_at timestamptz,
         attempts integer, error text, error_detail text,
-        rank smallint, send_at timestamptz, expires_at timestamptz
+        rank smallint, send_at timestamptz, expires_at timestamptz,
+        receipt boolean, delivered_at timestamptz
     )
 $$;
 
@@ -184,6 +187,8 @@ CREATE TABLE public.messages (
     not_before timestamp with time zone,
     expires_at timestamp with time zone,
     key_id text,
+    receipt boolean,
+    delivered_at timestamp with time zone,
     CONSTRAINT messages_lifecycle CHECK (
 CASE direction
     WHEN 'in'::text THEN ((status = 'received'::text) AND (sim_key IS NULL) AND (ref IS NULL) AND (attempts = 0))
@@ -191,10 +196,11 @@ CASE direction
     CASE status
         WHEN 'queued'::text THEN ((sent_at IS NULL) AND (error IS NULL))
         WHEN 'sending'::text THEN ((sent_at IS NULL) AND (error IS NULL) AND (attempts >= 1) AND (session_id IS NOT NULL) AND (handed_at IS NOT NULL))
-        WHEN 'sent'::text THEN ((sent_at IS NOT NULL) AND (error IS NULL) AND (attempts >= 1))
+        WHEN 'sent'::text THEN ((sent_at IS NOT NULL) AND ((error IS NULL) OR (receipt IS TRUE)) AND (attempts >= 1))
         WHEN 'failed'::text THEN ((sent_at IS NULL) AND (error IS NOT NULL))
         WHEN 'cancelled'::text THEN ((sent_at IS NULL) AND (error IS NULL) AND (attempts = 0))
         WHEN 'expired'::text THEN ((sent_at IS NULL) AND (error IS NULL) AND (expires_at IS NOT NULL))
+        WHEN 'delivered'::text THEN ((sent_at IS NOT NULL) AND (error IS NULL) AND (attempts >= 1) AND (receipt IS TRUE) AND (delivered_at IS NOT NULL))
         ELSE false
     END)
     ELSE false

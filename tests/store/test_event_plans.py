@@ -43,6 +43,7 @@ ASKED = {
     "erase_events": (ORG, BOTH),
     "append_messages": ({}, ALL),
     "settle_results": ({}, ALL),
+    "settle_deliveries": ({}, ALL),
     "claim_tickets": (ORG, ALL),
     "claim_in_turn": (ORG, ALL),
     "end_pushes": ({}, ALL),

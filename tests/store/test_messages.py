@@ -184,6 +184,7 @@ AS_IT_WAS = {
     "sent": "status = 'sent', sent_at = '2001-01-01Z'",
     "failed": "status = 'failed', error = 'unconfirmed', error_detail = 'late'",
     "expired": "status = 'expired', expires_at = '2001-01-01Z'",
+    "delivered": "status = 'delivered', receipt = true, sent_at = now(), delivered_at = now()",
 }
 
 

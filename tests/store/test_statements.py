@@ -31,6 +31,7 @@ TRIED = {
     "census_everywhere": {"most": 100},
     "append_messages": {"rows": jsoned([ticket()]), "batch_id": BATCH.format(1)},
     "settle_results": {"rows": jsoned([{"ord": 0, **ORG, "id": 2, "status": "sent"}])},
+    "settle_deliveries": {"rows": jsoned([{"ord": 0, **ORG, "id": 2, "delivered": True}])},
     "claim_tickets": {
         **ORG,
         "serves": jsoned([{"sim_key": "*"}]),

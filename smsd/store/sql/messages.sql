@@ -12,7 +12,8 @@ WITH given AS MATERIALIZED (
         device_ts bigint, dedupe text, sim_asked text, sim_key text, ref text,
         attempts integer, session_id uuid, phone_id text, ledger boolean,
         call_key text, fingerprint text, key_id text,
-        rank smallint, send_at bigint, expires_at bigint, ttl integer
+        rank smallint, send_at bigint, expires_at bigint, ttl integer,
+        receipt boolean
     )
 ), counters AS MATERIALIZED (
     -- A counter outlives its org: that it is there does not say that the org is.
@@ -51,7 +52,7 @@ WITH given AS MATERIALIZED (
         org_id, id, status, direction, address, address_key, body,
         sim_slot, sim_number, sim_digits, device_ts, dedupe,
         sim_asked, sim_key, ref, attempts, session_id, phone_id, ledger, handed_at, key_id,
-        rank, send_at, not_before, expires_at
+        rank, send_at, not_before, expires_at, receipt
     )
     SELECT
         n.org_id, n.id, n.status, n.direction, n.address, n.address_key, n.body,
@@ -66,7 +67,8 @@ WITH given AS MATERIALIZED (
         to_timestamp(n.send_at / 1000.0), to_timestamp(n.send_at / 1000.0),
         CASE WHEN n.ttl IS NULL THEN to_timestamp(n.expires_at / 1000.0)
             ELSE greatest(clock_timestamp(), to_timestamp(n.send_at / 1000.0))
-                + make_interval(secs => n.ttl) END
+                + make_interval(secs => n.ttl) END,
+        n.receipt
     FROM numbered AS n
     LEFT JOIN LATERAL (
         -- The org's SIM of that slot, if there is exactly one.
@@ -204,14 +206,14 @@ WITH serves AS (
     HAVING count(*) > 0
 )
 SELECT id, status, address, body, sim_asked, ref, attempts,
-    (extract(epoch FROM expires_at) * 1000)::bigint
+    (extract(epoch FROM expires_at) * 1000)::bigint, receipt IS TRUE
 FROM claimed
 ORDER BY rank, id
 
 -- read_handed --
 -- What a session was given whose claim had its answer lost, as it is by now.
 SELECT id, status, address, body, sim_asked, ref, attempts,
-    (extract(epoch FROM expires_at) * 1000)::bigint
+    (extract(epoch FROM expires_at) * 1000)::bigint, receipt IS TRUE
 FROM messages
 WHERE org_id = %(org_id)s AND id = ANY (%(ids)s::bigint[]) AND session_id = %(session_id)s::uuid
 ORDER BY rank, id
@@ -340,7 +342,7 @@ SELECT concat(
         WHEN p.direction = 'in' THEN row_to_json(ROW(
             p.id, p.direction, p.address, p.body, p.sim_slot, p.sim_number, p.status,
             p.device_ts, p.created_at)::shown_inbound)
-        WHEN p.rank = 0 AND p.send_at IS NULL AND p.expires_at IS NULL
+        WHEN p.rank = 0 AND p.send_at IS NULL AND p.expires_at IS NULL AND p.receipt IS NULL
         THEN row_to_json(ROW(
             p.id, p.direction, p.address, p.body, p.sim_slot, p.sim_number, p.status,
             p.device_ts, p.created_at, p.sent_at, p.attempts, p.error, p.error_detail
@@ -348,7 +350,7 @@ SELECT concat(
         ELSE row_to_json(ROW(
             p.id, p.direction, p.address, p.body, p.sim_slot, p.sim_number, p.status,
             p.device_ts, p.created_at, p.sent_at, p.attempts, p.error, p.error_detail,
-            p.send_at, p.expires_at, -p.rank)::shown_timed)
+            p.send_at, p.expires_at, -p.rank, p.receipt IS TRUE, p.delivered_at)::shown_timed)
         END::text, ','
         ORDER BY
             CASE WHEN %(newest_first)s THEN p.id END DESC,

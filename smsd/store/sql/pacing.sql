@@ -111,7 +111,7 @@ WITH serves AS (
     HAVING count(*) > 0
 )
 SELECT id, status, address, body, sim_asked, ref, attempts,
-    (extract(epoch FROM expires_at) * 1000)::bigint
+    (extract(epoch FROM expires_at) * 1000)::bigint, receipt IS TRUE
 FROM claimed
 ORDER BY rank, id
 

@@ -62,7 +62,7 @@ WITH given AS MATERIALIZED (
     HAVING count(*) > 0
 )
 SELECT id, status, address, body, sim_asked, ref, attempts,
-    (extract(epoch FROM expires_at) * 1000)::bigint
+    (extract(epoch FROM expires_at) * 1000)::bigint, receipt IS TRUE
 FROM given_again
 ORDER BY id
 
