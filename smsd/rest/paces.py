@@ -65,6 +65,18 @@ _SHOWN = {
     ],
 }
 
+#: A burst is of a limit.
+_LIMITED = {
+    "anyOf": [
+        {"properties": {"burst": {"type": "null"}}},
+        *(
+            {"required": [name], "properties": {name: {"type": "integer"}}}
+            for name in ("max_per_minute", "max_per_hour", "max_per_day")
+        ),
+        {"required": ["windows"], "properties": {"windows": {"minItems": 1}}},
+    ]
+}
+
 
 @route(
     "GET",
@@ -88,7 +100,7 @@ async def list_paces(services: Services, caller: Caller) -> Paces:
     "/paces/<org_id>",
     identity=Identity.MEMBER,
     scopes=SECRET_ONLY,
-    body=Body(PaceAsked, example=_ANDROID),
+    body=Body(PaceAsked, example=_ANDROID, rule=_LIMITED),
     answer=Paces,
     example=_SHOWN,
 )
