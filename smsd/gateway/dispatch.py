@@ -327,9 +327,6 @@ class Dispatch:
             if status == "queued":
                 self._bell.ring(org_id)
                 self._log.debug("ticket {org}/{ticket} waits again", org=org_id, ticket=id_)
-                serving = self._roster.first(org_id, key)
-                if serving is not None:
-                    self._pacing.look_again(serving)
                 self.enqueued(org_id, key)
 
     async def note_receipts(self) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 import msgspec
 import pytest
 import pytest_twisted
+from msgspec.structs import replace
 from nodes import ORG, Node, RecordingPhone, made_org, soon, sql, tickets, together
 
 from smsd.domain.keys import Key
@@ -16,7 +17,7 @@ from smsd.gateway.doorman import Caller
 from smsd.gateway.pacing import WITHIN
 from smsd.gateway.visit import Identity, Limits
 from smsd.gateway.wheel import Wheel
-from smsd.store import pacing, trouble
+from smsd.store import limits, pacing, trouble
 
 TWO = Pace(max_per_minute=2)
 PACED = Sim(slot=0, number="+1555", pace=TWO)
@@ -61,12 +62,24 @@ async def test_what_a_phone_says_of_its_sim_is_kept_to_and_the_wheel_sends_the_r
     await node.settled()
     assert phone.pushed == [1, 2]
     asked = node.database.run_names["claim in turn"]
+    await node.send(None)
+    await node.settled()
     await pass_time(node, 59)
     assert phone.pushed == [1, 2]
     assert node.database.run_names["claim in turn"] == asked, "nobody asks while it is closed"
     await pass_time(node, 1.5)
-    assert phone.pushed == [1, 2, 3]
+    assert phone.pushed == [1, 2, 3, 4]
     await away(node, phone)
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_phone_that_has_gone_leaves_no_timer(node, org, database):
+    phone = await node.come(None, PACED)
+    await node.send(None, None, None)
+    await node.settled()
+    assert len(node.clock.getDelayedCalls()) == 1
+    await node.leave(phone)
+    assert node.clock.getDelayedCalls() == []
 
 
 @pytest_twisted.ensureDeferred
@@ -125,12 +138,15 @@ async def test_an_org_without_paces_asks_nothing_more(node, org, database):
 async def test_a_phone_that_was_paced_before_is_given_nothing_until_it_says_its_sims(
     node, org, database
 ):
+    await limits.change(database, ORG, lambda own: replace(own, max_queued=1000))
     first = await node.come(None, PACED)
     await node.leave(first)
     await node.send(*[None] * 5)
     again = Node(database, node.clock, name="node-2", hashing=node.hashing)
     await again.allowances.look(database, [ORG])
     phone = await again.come(greeted=True)
+    assert [one.status for one in (await again.send(None)).results] == ["queued"]
+    await again.settled()
     assert phone.pushed == []
     await soon(again.attendance.report(phone.visit, [PACED]))
     await again.settled()
@@ -237,7 +253,7 @@ async def test_a_pace_that_another_node_heard_of_holds_within_seconds(node, org,
     await node.send(*[None] * 3)
     await node.settled()
     assert phone.pushed == [1, 2]
-    await pacing.set_pace(database, ORG, "*", None)
+    await pacing.set_pace(database, ORG, "*", Pace(max_per_minute=3))
     await node.upkeep.look_at_limits()
     await node.dispatch.poll()
     await node.settled()
