@@ -16,11 +16,12 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
+from smsd.domain.errors import WrongKey
 from smsd.domain.query import MessageQuery
 from smsd.gateway.bell import Bell, Ear
 from smsd.gateway.doorman import Caller
 from smsd.gateway.readings import Readings
-from smsd.store import messages
+from smsd.store import keys, messages
 from smsd.store.database import Database
 
 T = TypeVar("T")
@@ -66,11 +67,11 @@ class Hearing:
 
     async def messages(self, caller: Caller, query: MessageQuery) -> bytes:
         """The JSON answer of ``GET /messages`` as soon as it is not empty, and after
-        ``query.wait`` seconds as it is."""
+        ``query.wait`` seconds as it is; raises what `until` does."""
         plain = replace(query, wait=0.0)
         with self.place():
             return await self.until(
-                caller.org_id,
+                caller,
                 query.wait,
                 plain,
                 partial(messages.read, self._database, caller.org_id, plain),
@@ -80,7 +81,7 @@ class Hearing:
 
     async def until(
         self,
-        org_id: str,
+        caller: Caller,
         seconds: float,
         what: Hashable,
         read: Callable[[], Awaitable[T]],
@@ -92,14 +93,21 @@ class Hearing:
 
         Those who name the same ``what`` of one org share their readings. ``again``: at the end of
         the time it is read once more, for a row may change on another node and nobody hears of it.
+        Raises `WrongKey` where there is something, but the caller's key has ended meanwhile.
         """
-        take: Callable[[], Awaitable[T]] = partial(self._readings.take, (org_id, what), read)
+        take: Callable[[], Awaitable[T]]
+        take = partial(self._readings.take, (caller.org_id, what), read)
+        found: T
         ends = self._reactor.seconds() + seconds
-        with self._bell.ear(org_id) as ear:
+        with self._bell.ear(caller.org_id) as ear:
             found, rest = await take(), 0.0
             while not enough(found) and await self._woken(ear, ends, rest):
                 found, rest = await take(), PAUSE
-        return await take() if again and not enough(found) else found
+        if again and not enough(found):
+            found, rest = await take(), PAUSE
+        if rest and enough(found):  # it was not there when the caller was let in
+            await self._see_key(caller)
+        return found
 
     async def _woken(self, ear: Ear, ends: float, rest: float) -> bool:
         """Whether something may have happened before the time is over."""
@@ -107,3 +115,7 @@ class Hearing:
             await deferLater(self._reactor, rest)
         left = ends - self._reactor.seconds()
         return left > 0 and await ear.rings(left)
+
+    async def _see_key(self, caller: Caller) -> None:
+        if caller.key and await keys.ended(self._database, [caller.key.place]):
+            raise WrongKey("This API key has expired or was deleted.")

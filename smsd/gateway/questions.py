@@ -79,12 +79,12 @@ class Questions:
         """What is answered within so many seconds; sooner, where the ticket ends unsent. What an
         earlier call sent is not waited for.
 
-        Raises `NotFound` where the ticket has been deleted.
+        Raises `NotFound` where the ticket has been deleted, and what `Hearing.until` does.
         """
         org_id, id_ = caller.org_id, question.ticket
         with self._hearing.place():
             heard = await self._hearing.until(
-                org_id,
+                caller,
                 0 if question.replayed else seconds,
                 ("reply", id_),
                 partial(tickets.reply, self._database, org_id, id_),

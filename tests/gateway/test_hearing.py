@@ -5,16 +5,19 @@ import json
 import pytest
 import pytest_twisted
 from databases import opened
-from nodes import ORG, Node, RecordingPhone, made_org, soon
+from nodes import HOME, ORG, PEPPER, SECRET, Node, RecordingPhone, made_org, soon
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
 
+from smsd.domain.errors import WrongKey
 from smsd.domain.query import MessageQuery
 from smsd.domain.records import Inbound, Sim
 from smsd.gateway.doorman import Caller
 from smsd.gateway.hearing import PAUSE
+from smsd.gateway.rotation import Keeper
 from smsd.store import tickets
+from smsd.store.keys import NewKey
 
 ME = Caller(ORG)
 SMS = Inbound(address="+1555", body="a private text")
@@ -26,10 +29,10 @@ def reads(node):
     return lambda: node.database.run_names["read_messages"]
 
 
-def listening(node, wait=60.0, org_id=ORG, **asked):
+def listening(node, wait=60.0, org_id=ORG, caller=None, **asked):
     """A reader that waits; fires with its page's messages."""
     query = MessageQuery(wait=wait, **asked)
-    waiting = Deferred.fromCoroutine(node.hearing.messages(Caller(org_id), query))
+    waiting = Deferred.fromCoroutine(node.hearing.messages(caller or Caller(org_id), query))
     return waiting.addCallback(lambda page: json.loads(page)["messages"])
 
 
@@ -226,6 +229,24 @@ async def test_at_the_end_all_hear_what_there_is_and_the_gateway_waits_for_that(
     await soon(drained)
     assert await soon(listening(node)) == []
     await soon(node.hearing.drained())
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_comes_after_a_key_was_deleted_is_not_told_to_its_holder(database, node):
+    await made_org(database)
+    callers = []
+    for name in ("stays", "goes"):
+        new = NewKey(name=name, scopes=("read",))
+        made = await soon(node.keys.make(Keeper(ORG, PEPPER.seal(ORG, SECRET), HOME), new))
+        callers.append(await soon(node.doorman.open(ORG, made.text, ("read",))))
+    stays, goes = (listening(node, caller=caller) for caller in callers)
+    await asleep(node, 2)
+    await node.keys.delete(ME, callers[1].key.id)
+    await node.inbox.store(ME, [SMS])
+    assert len(await soon(stays)) == 1
+    with pytest.raises(WrongKey):
+        await soon(goes)
+    assert (node.bell.waiting, node.hearing.waiting) == (0, 0)
 
 
 # -- other nodes -----------------------------------------------------------------------------
