@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from treq.client import HTTPClient
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TooLate
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HostnameCachingHTTPSPolicy
 from twisted.web.http_headers import Headers
@@ -21,7 +21,7 @@ from smsd.outward.endings import KNOWN, ending_of
 from smsd.outward.line import Line
 from smsd.outward.names import look_up
 from smsd.outward.networks import Network
-from smsd.outward.plain import Plain, Whole
+from smsd.outward.plain import NOWHERE, Plain, Whole
 from smsd.outward.signature import signed
 from smsd.outward.urls import Target, judge_address, judge_url
 
@@ -55,7 +55,8 @@ class Courier:
         """One POST of ``body`` (JSON), signed with all ``secrets``.
 
         ``event_id`` is the ``webhook-id``, the same at every attempt. Raises nothing but
-        CancelledError where it is cancelled; the endpoint may have got it then.
+        CancelledError where it is cancelled before the answer was read; the endpoint may have got
+        it then.
         """
         begun = self._reactor.seconds()
         answer = Answer(begun)
@@ -87,7 +88,8 @@ class Courier:
         try:
             response = await self._sent(line, target, headers, body)
             await answer.read(response, self._reactor)
-            with suppress(TooLate):
+            # What was answered is answered, however the goodbye ends.
+            with suppress(TooLate, CancelledError):
                 await Deferred.fromCoroutine(line.closed()).addTimeout(GOODBYE, self._reactor)
         finally:
             line.hang_up()
@@ -103,7 +105,7 @@ class Courier:
         agent = Plain(Agent.usingEndpointFactory(self._reactor, line), target.url)
         # A client of its own: treq keeps a client's cookies.
         return await HTTPClient(agent).post(
-            target.url,
+            NOWHERE,
             headers=headers,
             data=Whole(body),
             allow_redirects=False,

@@ -3,7 +3,7 @@ cookie read.
 
 treq asks for gzip and undoes it, a chunk at a time and whatever comes of it: 64 KiB would become
 64 MiB. So it neither asks nor learns that something was packed. It also writes a URL anew, with
-other escapes, and a receiver may tell these apart.
+other escapes, which a receiver may tell apart, and fails at IPv6 addresses: it is told `NOWHERE`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from twisted.internet.interfaces import IConsumer
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
+
+#: What treq takes for the URL.
+NOWHERE = "http://nowhere.invalid/"
 
 _UNREAD = ("content-encoding", "set-cookie")
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from ipaddress import ip_network
 
 import pytest
 import pytest_twisted
-from receivers import OK, Listen, Names, Receiver, courier
+from receivers import LOOPBACK, OK, Listen, Names, Receiver, courier
 from standardwebhooks import Webhook
 from twisted.web.http_headers import Headers
 
@@ -67,6 +68,28 @@ async def test_a_name_is_looked_up_once_and_stays_the_host(listen: Listen) -> No
     assert attempt.taken
     assert names.asked == ["app.example.com"]
     assert receiver.heads[0]["host"] == f"app.example.com:{port}"
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_reactor_s_own_resolver_is_asked(listen: Listen) -> None:
+    receiver = Receiver()
+    port = await listen(receiver)
+    inside = (*LOOPBACK, ip_network("::1/128"))
+    attempt = await courier(allow=inside).deliver(
+        f"http://localhost:{port}/", "evt_7", BODY, SECRETS
+    )
+    assert attempt.taken
+    assert receiver.heads[0]["host"] == f"localhost:{port}"
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_ipv6_address_is_called_too(listen: Listen) -> None:
+    receiver = Receiver()
+    port = await listen(receiver, "tcp6:0:interface=\\:\\:1")
+    inside = (ip_network("::1/128"),)
+    attempt = await courier(allow=inside).deliver(f"http://[::1]:{port}/", "evt_7", BODY, SECRETS)
+    assert attempt.taken
+    assert receiver.heads[0]["host"] == f"[::1]:{port}"
 
 
 @pytest.mark.parametrize(

@@ -121,3 +121,17 @@ async def test_who_never_says_goodbye_is_hung_up_on(
     (one,) = receiver.open
     one.transport.resumeProducing()
     await receiver.until(lambda: not receiver.open)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_answer_that_was_read_outlives_a_cancel(
+    listen: Listen, authority: Authority, clock: Clock
+) -> None:
+    receiver, names = Receiver(deaf=True), Names({NAME: [["127.0.0.1"]]}, clock)
+    port = await listen(receiver, authority.endpoint(NAME))
+    going = Deferred.fromCoroutine(attempt_at(courier(names, trust=authority.trust), port))
+    await names.until(lambda: len(clock.getDelayedCalls()) == 2 and bool(receiver.requests))
+    going.cancel()
+    assert (await going).taken
+    (one,) = receiver.open
+    one.transport.resumeProducing()
