@@ -8,7 +8,9 @@ Whose turn it is where several want to send is `smsd.domain.rounds`'.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Annotated, NamedTuple
 
 from msgspec import Meta, Struct
@@ -106,6 +108,8 @@ class Meter:
         self._spans = tuple(dict.fromkeys(spans))
         self._uses = list(uses)
         self._now = now
+        #: What was handed out before each use, and in all.
+        *self._before, self._total = accumulate((use.segments for use in uses), initial=0)
         self._used = {span: self._sum(span) for span in self._spans}
 
     @property
@@ -133,6 +137,8 @@ class Meter:
     def take_at(self, at: float, segments: int) -> None:
         """So many will go then, later than all that was taken."""
         self._uses.append(Use(at, segments))
+        self._before.append(self._total)
+        self._total += segments
         for span in self._used:
             self._used[span] += segments
 
@@ -140,12 +146,9 @@ class Meter:
         room = max(0, span.segments - segments)
         if self._used[span] <= room:
             return self._now
-        newer = 0
-        for use in reversed(self._uses):
-            newer += use.segments
-            if newer > room:
-                return max(self._now, use.at + span.seconds)
-        return self._now
+        # The last use which, with all after it, is too much: when it counts no more, it is not.
+        last = bisect_left(self._before, self._total - room) - 1
+        return max(self._now, self._uses[last].at + span.seconds)
 
     def _sum(self, span: Span) -> int:
         now, long = self._now, span.seconds

@@ -31,6 +31,7 @@ from smsd.gateway.hearing import Hearing
 from smsd.gateway.inbox import Inbox
 from smsd.gateway.keys import Keys
 from smsd.gateway.outbox import Accepted, Outbox
+from smsd.gateway.paces import Paces
 from smsd.gateway.pacing import Pacing
 from smsd.gateway.patience import Patience
 from smsd.gateway.questions import Questions
@@ -292,6 +293,7 @@ class Node:
             self.bell,
             self.pacing,
         )
+        self.paces = Paces(watched, self.allowances, self.dispatch, self.pacing)
         self.attendance = Attendance(
             watched,
             self.roster,

@@ -12,7 +12,7 @@ from nodes import ORG, Node, RecordingPhone, made_org, soon, sql, tickets, toget
 
 from smsd.domain.keys import Key
 from smsd.domain.pacing import Pace, Window
-from smsd.domain.records import Draft, Sim
+from smsd.domain.records import Draft, Sim, Wish
 from smsd.gateway.doorman import Caller
 from smsd.gateway.pacing import WITHIN
 from smsd.gateway.visit import Identity, Limits
@@ -301,6 +301,47 @@ async def test_results_and_dry_runs_say_before_when_a_ticket_cannot_go(node, org
     await node.settled()
     assert sorted(phone.pushed) == [1, 2, 5]
     assert [one.not_before and 1 for one in (await node.send(0)).results] == [1]
+    await away(node, phone)
+
+
+@pytest_twisted.ensureDeferred
+async def test_sims_tell_what_each_paced_one_has_left_on_every_node(node, org, database):
+    plain = {"slot": 1, "number": "+1666", "label": None, "carrier": None}
+    phone = await node.come(None, PACED, OTHER)
+    await upkeep_beats(node)
+    await node.send("+1555", "+1555", "+1555")
+    await node.settled()
+    other = Node(database, node.clock, name="node-2", hashing=node.hashing)
+    for each in (node, other):
+        paced, unpaced = msgspec.json.decode(await soon(each.paces.sims(org)))["live_sims"]
+        assert unpaced == plain
+        assert paced["pace"]["windows"] == [{"segments": 2, "seconds": 60, "left": 0}]
+        assert (paced["pace"]["left"], paced.keys() - plain.keys()) == (0, {"pace"})
+        assert datetime.fromisoformat(paced["pace"]["next_slot"]).tzinfo
+    own = await soon(node.paces.set(org, Wish.of(1), Pace(max_per_day=7)))
+    assert own == {"slot:1": Pace(max_per_day=7)}
+    _, slower = msgspec.json.decode(await soon(node.paces.sims(org)))["live_sims"]
+    assert slower["pace"] == {
+        "windows": [{"segments": 7, "seconds": 86400, "left": 7}],
+        "left": 7,
+        "next_slot": None,
+    }
+    await away(node, phone)
+
+
+async def upkeep_beats(node: Node) -> None:
+    """The node is known to be alive, so that its phones are shown."""
+    await node.upkeep.beat()
+    await node.settled()
+
+
+@pytest_twisted.ensureDeferred
+async def test_sims_of_an_org_without_paces_are_passed_on_as_they_are(node, org, database):
+    phone = await node.come(None, PLAIN)
+    await upkeep_beats(node)
+    (sim,) = msgspec.json.decode(await soon(node.paces.sims(org)))["live_sims"]
+    assert sim.keys() == {"slot", "number", "label", "carrier"}
+    assert "read_uses" not in node.database.run_names
     await away(node, phone)
 
 
