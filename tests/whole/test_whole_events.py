@@ -2,75 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import warnings
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
 
 import pytest
-import requests
 from canaries import canaries
 from daemon import PATIENCE, Daemon, bare_environment, new_home
 from sighted import SHOWN, Metrics
+from streams import Stream, stream
+from test_whole_certificates import certificate
 from visitors import Agent, Org, problem
 
 pytestmark = pytest.mark.whole
-
-
-@dataclass
-class Heard:
-    """One event, as a reader knows it."""
-
-    id: int
-    type: str
-    data: dict[str, Any]
-
-
-class Stream:
-    """A stream, read block by block. ``cursor`` is what its reader goes on from."""
-
-    def __init__(self, answer: requests.Response) -> None:
-        assert answer.status_code == 200, answer.text
-        self.answer, self.cursor = answer, ""
-        self._lines = answer.iter_lines(chunk_size=1, decode_unicode=True)
-        self.next_block()  # where it begins
-
-    def next_block(self) -> dict[str, str]:
-        """The fields up to the next empty line; without any where the stream has ended."""
-        block = {}
-        for line in self._lines:
-            if not line:
-                self.cursor = block.get("id", self.cursor)
-                return block
-            name, _, value = line.partition(":")
-            block[name] = value.removeprefix(" ")
-        return {}
-
-    def next(self) -> Heard:
-        while block := self.next_block():
-            if "data" in block:
-                return Heard(int(block["id"]), block["event"], json.loads(block["data"]))
-        raise AssertionError("the stream has ended")
-
-    def has_ended(self) -> bool:
-        while self.next_block():
-            pass
-        return True
-
-
-@contextmanager
-def stream(org: Org, path: str | None = None, **asked: Any) -> Iterator[Stream]:
-    with Agent(org.url) as agent:
-        headers = {} if path else {"X-Secret-Key": org.secret}
-        with agent.get(
-            path or f"/events/{org.id}", params=asked, headers=headers, stream=True
-        ) as answer:
-            yield Stream(answer)
 
 
 def test_a_reader_hears_of_sms_tickets_and_phones_as_they_come(org: Org) -> None:
@@ -182,6 +130,27 @@ def test_open_streams_are_counted_and_do_not_hold_up_the_end() -> None:
             gateway.process.send_signal(signal.SIGTERM)
             assert first.has_ended()
             assert gateway.process.wait(PATIENCE) == 0
+
+
+def test_a_stream_goes_over_tls_and_ends_in_order(tmp_path: Path) -> None:
+    certificate(tmp_path, "sms.example")
+    pem = tmp_path / "both.pem"
+    secure = f"ssl:0:interface=127.0.0.1:privateKey={pem}:certKey={pem}"
+    with new_home() as home, Daemon(home, "--listen", secure) as gateway:
+        told = next(e["msg"] for e in gateway.events() if e["msg"].startswith("listening on"))
+        (url,) = re.findall(r"https://[\d.:]+", told)
+        org = Org(gateway.url).claim()
+        with Agent(url) as agent:
+            agent.verify = False
+            agent.headers["X-Secret-Key"] = org.secret
+            with warnings.catch_warnings(action="ignore"):
+                heard = Stream(agent.get(f"/events/{org.id}", stream=True))
+            org.store(org.sms())
+            assert heard.next().type == "message.received"
+            gateway.process.send_signal(signal.SIGTERM)
+            assert heard.has_ended()
+            assert gateway.process.wait(PATIENCE) == 0
+        org.agent.close()
 
 
 def test_streams_of_an_org_end_when_the_operator_closes_it(org: Org, gateway: Daemon) -> None:

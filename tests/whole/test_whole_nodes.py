@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 from canaries import canaries
 from daemon import PATIENCE, Daemon, bare_environment, deadline, new_home
+from streams import stream
 from visitors import Agent, Org, calling, new_address, until
 
 pytestmark = pytest.mark.whole
@@ -119,6 +120,22 @@ def test_who_waits_at_one_node_hears_what_comes_to_the_other(pair: tuple[Org, Or
         message = two.sms()
         assert two.store(message).status_code == 200
         assert [sms["body"] for sms in waiting.result(PATIENCE)] == [message["body"]]
+
+
+def test_streams_at_both_nodes_hear_the_same_in_the_same_order(pair: tuple[Org, Org]) -> None:
+    one, two = pair
+
+    def store(org: Org) -> None:
+        for _ in range(40):
+            assert org.store(org.sms()).status_code == 200
+
+    with stream(one) as here, stream(two) as there, ThreadPoolExecutor(2) as pool:
+        writing = [pool.submit(store, one), pool.submit(store, two)]
+        heard = [[at.next() for _ in range(80)] for at in (here, there)]
+        for each in writing:
+            each.result(PATIENCE)
+    assert heard[0] == heard[1]
+    assert [event.data["id"] for event in heard[0]] == list(range(1, 81))
 
 
 def test_a_paced_sim_at_both_nodes_is_given_what_it_may_once(pair: tuple[Org, Org]) -> None:
