@@ -50,6 +50,7 @@ ROADS = {
     ("queued", "sent"): Road("M280 226C300 70 560 60 810 117", 440, 46, "middle", 34),
     ("queued", "failed"): Road("M280 294C300 450 560 460 810 413", 440, 462, "middle", 32),
     ("queued", "cancelled"): Road("M235 294 178 393", 186, 330, "end", 18),
+    ("sending", "cancelled"): Road("M530 294C430 420 330 436 238 436", 150, 492, "middle", 24),
     ("queued", "expired"): Road("M262 294C262 480 380 560 500 570", 290, 560, "end", 12),
     ("sending", "expired"): Road("M590 294V533", 604, 330, "start", 22),
     ("failed", "sent"): Road("M962 366V167", 974, 250, "start", 14),
@@ -57,7 +58,11 @@ ROADS = {
     ("queued", "delivered"): Road("M270 226C290 -40 1100 -20 1285 223", 900, 34, "middle", 60),
     ("sending", "delivered"): Road("M677 262H1200", 1080, 282, "start", 16),
     ("failed", "delivered"): Road("M988 390 1225 298", 1110, 366, "start", 22),
+    ("cancelled", "delivered"): Road("M90 463C100 700 1330 700 1330 297", 700, 660, "middle", 40),
     ("expired", "delivered"): Road("M677 590C1000 640 1290 560 1290 297", 1180, 560, "start", 24),
+    ("cancelled", "sent"): Road(
+        "M62 430C10 430 12 300 14 200S60 24 300 22S820 14 886 94", 36, 70, "start", 22
+    ),
     ("expired", "sent"): Road("M677 575C1130 600 1160 250 988 140", 800, 606, "start", 34),
 }
 
@@ -82,7 +87,7 @@ def drawing() -> str:
     """The whole picture."""
     return "\n".join(
         [
-            '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1400 640" role="img" '
+            '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1400 690" role="img" '
             'aria-labelledby="life-title life-what">',
             '  <title id="life-title">A ticket\'s life</title>',
             f'  <desc id="life-what">{escape(in_words())}</desc>',
@@ -90,7 +95,7 @@ def drawing() -> str:
             '  <defs><marker id="tip" class="tip" viewBox="0 0 10 10" refX="8" refY="5" '
             'markerWidth="6" markerHeight="6" orient="auto"><path d="M0 0 10 5 0 10Z"/></marker>'
             "</defs>",
-            '  <rect class="sheet" x="1" y="1" width="1398" height="638" rx="18"/>',
+            '  <rect class="sheet" x="1" y="1" width="1398" height="688" rx="18"/>',
             *map(_birth, BIRTHS),
             *(_road(*arrow) for arrow in arrows()),
             *map(_state, STATES),

@@ -38,6 +38,7 @@ from smsd.gateway.patience import Patience
 from smsd.gateway.questions import Questions
 from smsd.gateway.quotas import Quotas
 from smsd.gateway.readiness import Readiness
+from smsd.gateway.recalls import Recalls
 from smsd.gateway.results import Results
 from smsd.gateway.resumption import Resumption, Rules
 from smsd.gateway.roster import Roster
@@ -124,6 +125,10 @@ class Parts:
         )
         self._keys = Keys(database, self._doorman, self._roster, self._attendance)
         self._inbox = Inbox(database, self._doorman, self._patience, quotas, self._bell)
+        self._results = Results(database, self._roster, self._dispatch, self._patience, self._bell)
+        self._recalls = Recalls(
+            reactor, database, self._roster, self._results, self._patience, self._bell
+        )
         self._outbox = Outbox(
             database,
             self._roster,
@@ -133,6 +138,7 @@ class Parts:
             quotas,
             self._bell,
             self._pacing,
+            recalls=self._recalls,
             time_of_day=time.time,
         )
         # Half of the pool at most is for those who wait.
@@ -148,7 +154,6 @@ class Parts:
             spell=spelt,
             sign_of_life=sign_of_life,
         )
-        self._results = Results(database, self._roster, self._dispatch, self._patience, self._bell)
         self._upkeep = Upkeep(
             reactor=reactor,
             database=database,
@@ -179,6 +184,7 @@ class Parts:
                 self._inbox,
                 self._dispatch,
                 self._results,
+                self._recalls,
                 self._patience,
                 self._spawn,
                 settings.unanswered,

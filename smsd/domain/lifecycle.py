@@ -29,7 +29,7 @@ STATES: dict[Status, str] = {
     "sending": "given to a phone's session; its result is awaited",
     "sent": "the phone confirmed",
     "failed": "the phone reported a failure, or the ticket ended otherwise",
-    "cancelled": "taken back by its org before any phone had it",
+    "cancelled": "taken back by its org before it was sent",
     "expired": "the time was over by when its agent wanted it sent",
     "delivered": "the network reported that it arrived",
 }
@@ -55,14 +55,17 @@ STEPS: tuple[Step, ...] = (
         "an earlier push had failed, it waited too long, or the operator ended it",
     ),
     Step("queued", "cancelled", "taken back, and surely at no phone"),
+    Step("sending", "cancelled", "its phone was asked for it, and will never send it"),
     Step("queued", "expired", "its time was over"),
     Step("sending", "expired", "the phone dropped it, or it was to be pushed again too late"),
     Step("failed", "sent", "a late success, for the truth wins"),
+    Step("cancelled", "sent", "another phone, which had it before, had sent it"),
     Step("expired", "sent", "it went out in time, or too late"),
     Step("sent", "delivered", "the phone was told so"),
     Step("queued", "delivered", "reported of an earlier push, before its result"),
     Step("sending", "delivered", "reported before the result"),
     Step("failed", "delivered", "reported after all"),
+    Step("cancelled", "delivered", "reported of another phone"),
     Step("expired", "delivered", "reported: it had gone out"),
 )
 

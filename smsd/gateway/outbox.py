@@ -35,6 +35,7 @@ from smsd.gateway.pacing import Pacing
 from smsd.gateway.patience import Patience
 from smsd.gateway.promises import Offer
 from smsd.gateway.quotas import Quotas
+from smsd.gateway.recalls import Recalls
 from smsd.gateway.roster import Roster
 from smsd.gateway.spawn import Spawn
 from smsd.store import call_keys, erasure, messages, tickets
@@ -112,6 +113,7 @@ class Outbox:
         bell: Bell,
         pacing: Pacing,
         *,
+        recalls: Recalls,
         time_of_day: Callable[[], float],
     ) -> None:
         self._database = database
@@ -124,6 +126,7 @@ class Outbox:
         self._quotas = quotas
         self._budgets = Budgets(database)
         self._once = Once(database)
+        self._recalls = recalls
         self._time_of_day = time_of_day
         self._prospects = Prospects(roster, dispatch, quotas, pacing, time_of_day)
         self._sent = 0.0
@@ -257,11 +260,14 @@ class Outbox:
     async def cancel(self, caller: Caller, id_: int) -> TicketSeen | None:
         """Take a ticket back, as it is then; None where there is none.
 
-        Raises `NotCancellable` where it may be at a phone or has ended. It may be repeated.
+        Where a phone has it, the phone is asked (see `Recalls.ask`). Raises `NotCancellable` where
+        it may be at a phone or has ended. It may be repeated.
         """
         if await tickets.cancel(self._database, caller.org_id, id_):
             self._bell.ring(caller.org_id)
         seen = await self.ticket(caller, id_)
+        if seen and seen.status == "sending" and await self._recalls.ask(caller.org_id, id_):
+            seen = await self.ticket(caller, id_)
         if seen is not None and seen.status != "cancelled":
             raise NotCancellable(_why(seen))
         return seen

@@ -52,14 +52,13 @@ class Results:
         Kept in memory while the database is away: at most as many as a phone may leave
         unanswered, for then it is read no further.
         """
-        visit.answered(result.id, result.ref)
-        self._dispatch.answered(visit, result.id)
+        self.heard(visit, result.id, result.ref)
         told = Told(result, visit.serving("*") if visit.has(result.id) else None)
         verdict = await self._patience.insist(lambda: self._lane.put(told, org_id=result.org_id))
         said = "sent" if result.success else "failed"
         self.outcomes[said if verdict == "settled" else verdict] += 1
         if verdict in ("settled", "repeated"):
-            self._free(visit, result.id)
+            self.free(visit, result.id)
         if verdict == "settled" and not result.success:
             self._log.info(
                 "ticket {org}/{ticket} failed: {error}",
@@ -71,18 +70,22 @@ class Results:
 
     async def take_delivery(self, visit: Visit, delivery: Delivery) -> str:
         """As `take`, of a report on whether it arrived; ``ignored`` also where nobody asked."""
-        visit.answered(delivery.id, delivery.ref)
-        self._dispatch.answered(visit, delivery.id)
+        self.heard(visit, delivery.id, delivery.ref)
         verdict = await self._patience.insist(
             lambda: self._lane.put(delivery, org_id=delivery.org_id)
         )
         said = "delivered" if delivery.delivered else "undelivered"
         self.outcomes[said if verdict == "settled" else verdict] += 1
         if verdict in ("settled", "repeated"):
-            self._free(visit, delivery.id)
+            self.free(visit, delivery.id)
         return verdict
 
-    def _free(self, visit: Visit, ticket_id: int) -> None:
+    def heard(self, visit: Visit, ticket_id: int, ref: str | None = None) -> None:
+        """The phone said what became of the ticket; that is to be written down."""
+        visit.answered(ticket_id, ref)
+        self._dispatch.answered(visit, ticket_id)
+
+    def free(self, visit: Visit, ticket_id: int) -> None:
         """The ticket needs no place any more, whichever session of its org has it."""
         for holder in (visit, *self._roster.of(visit.org_id)):
             if holder.settled(ticket_id):

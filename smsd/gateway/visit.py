@@ -33,6 +33,9 @@ class Phone(Protocol):
     def push(self, tickets: Sequence[Ticket], mark: int) -> None:
         """Write these, and behind them a ping that carries ``mark``."""
 
+    def ask_back(self, ticket_id: int) -> None:
+        """Ask the phone, which keeps a ledger, for a ticket that was pushed to it."""
+
     def close(self, problem: Problem) -> None:
         """End the connection, and say why."""
 
@@ -283,6 +286,11 @@ class Visit:
     def awaits_results(self) -> bool:
         """Whether the phone has tickets that it may still answer soon, or results to be stored."""
         return self._in_place > 0 or any(push.answered for push in self._open.values())
+
+    def can_give_back(self, ticket_id: int) -> bool:
+        """Whether the phone has the ticket, and keeps a ledger, so that it may be asked for it."""
+        push = self._open.get(ticket_id)
+        return self.identity.keeps_ledger and push is not None and push.pushed_at is not None
 
     def has(self, ticket_id: int) -> bool:
         """Whether the ticket was pushed in this visit and has no result."""

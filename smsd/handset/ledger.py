@@ -57,6 +57,12 @@ class Answered(Struct, frozen=True, tag="answered", omit_defaults=True):
     error: str | None = None
 
 
+class GivenBack(Struct, frozen=True, tag="given_back"):
+    """The gateway asked for it in time: it was not sent, and never will be."""
+
+    ref: str
+
+
 class Acknowledged(Struct, frozen=True, tag="acknowledged"):
     """The gateway has committed the answer; it need not be repeated."""
 
@@ -75,7 +81,7 @@ class Settled(Struct, frozen=True, tag="settled"):
     id: str
 
 
-Entry = Owner | Taken | Answered | Acknowledged | Heard | Settled
+Entry = Owner | Taken | Answered | GivenBack | Acknowledged | Heard | Settled
 
 
 @dataclass(slots=True)
@@ -85,6 +91,7 @@ class Line:
     taken: Taken
     answer: Answered | None = None
     acknowledged: bool = False
+    given_back: bool = False
 
     @property
     def result(self) -> SendResult | None:
@@ -100,12 +107,15 @@ class Line:
         )
 
     def needed(self, now: int) -> bool:
-        return not self.acknowledged or self.taken.at > now - KEPT_MS
+        ended = self.acknowledged or self.given_back
+        return not ended or self.taken.at > now - KEPT_MS
 
     def entries(self) -> Iterator[Entry]:
         yield self.taken
         if self.answer is not None:
             yield self.answer
+        if self.given_back:
+            yield GivenBack(self.taken.ref)
         if self.acknowledged:
             yield Acknowledged(self.taken.ref)
 
@@ -129,6 +139,8 @@ class Ledger:
                 self._lines[ref] = Line(entry)
             case Answered(ref=ref):
                 self._lines[ref].answer = entry
+            case GivenBack(ref=ref):
+                self._lines[ref].given_back = True
             case Acknowledged(ref=ref):
                 self._lines[ref].acknowledged = True
             case Heard(message=message):
@@ -138,6 +150,10 @@ class Ledger:
 
     def line(self, ref: str) -> Line | None:
         return self._lines.get(ref)
+
+    def line_of(self, ticket: int) -> Line | None:
+        """What is known of the ticket with this id."""
+        return next((line for line in self._lines.values() if line.taken.id == ticket), None)
 
     def unacknowledged(self, ticket: int | None = None) -> list[SendResult]:
         """The answers that the gateway has not confirmed yet, of one ticket or of all."""
@@ -151,7 +167,7 @@ class Ledger:
     def close_the_gap(self) -> None:
         """To be called once after a restart: what was at the radio then is not known now."""
         for ref, line in self._lines.items():
-            if line.answer is None:
+            if line.answer is None and not line.given_back:
                 self.apply(Answered(ref, error=INTERRUPTED))
 
     def needed(self, now: int) -> Iterator[Entry]:

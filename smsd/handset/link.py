@@ -22,7 +22,7 @@ from smsd.domain.errors import BadFrame
 from smsd.domain.records import Sim
 from smsd.handset.ledger_file import LedgerProblem, Memory
 from smsd.handset.line import Address, Dialling, Line
-from smsd.handset.phone import Effect, HandToRadio, Phone, Say, Write, WriteDown
+from smsd.handset.phone import Effect, HandToRadio, Phone, Say, TakeFromRadio, Write, WriteDown
 from smsd.handset.radio import NotSent, Radio
 from smsd.handset.returning import Again, End, Returning, Stop, Unreachable
 from smsd.handset.screen import Screen, typed
@@ -53,6 +53,8 @@ class Link:
         self._dialling = Dialling(reactor, address, self._came)
         self._returning = Returning(parts.random)
         self._line: Line | None = None
+        #: What the radio has of tickets with a ref.
+        self._sending: dict[str, Deferred[Any]] = {}
         self._exit_code: int | None = None  # set when there will be no other visit
 
     def switch_on(self) -> Deferred[int]:
@@ -141,8 +143,9 @@ class Link:
             case WriteDown(entry):
                 self._parts.memory.write_down(entry)
             case HandToRadio(sms):
-                sending = Deferred.fromCoroutine(self._send(sms))
-                sending.addErrback(lambda reason: self._log.failure("The radio broke", reason))
+                self._hand_to_radio(sms)
+            case TakeFromRadio(ref):
+                self._carry_out(self._parts.phone.radio_gave_back(ref, in_time=self._took(ref)))
             case Say(words):
                 self._screen.show(words)
             case _:
@@ -155,12 +158,29 @@ class Link:
         self._screen.went(frame)
         self._line.say(encode(frame))
 
+    def _hand_to_radio(self, sms: SendSms) -> None:
+        sending = Deferred.fromCoroutine(self._send(sms))
+        sending.addErrback(lambda reason: self._log.failure("The radio broke", reason))
+        if isinstance(sms.ref, str) and not sending.called:
+            self._sending[sms.ref] = sending
+
+    def _took(self, ref: str) -> bool:
+        """Whether the radio had not begun with it: one that had goes on in spite of the cancel."""
+        sending = self._sending.get(ref)
+        if sending is not None:
+            sending.cancel()
+        return sending is not None and sending.called
+
     async def _send(self, sms: SendSms) -> None:
         error = None
         try:
             await self._parts.radio.send(sms.to, sms.body, sms.sim)
+        except CancelledError:
+            return
         except NotSent as refusal:
             error = str(refusal)
+        finally:
+            self._sending.pop(str(sms.ref), None)
         self._carry_out(self._parts.phone.radio_answered(sms, self._now(), error))
 
     def _new_id(self) -> str:

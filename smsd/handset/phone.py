@@ -6,6 +6,7 @@
 <-  send_sms                write it down, hand it to the radio; send_result when that is done
 <-  send_sms, expired       send_result that says so, and the radio never sees it
 <-  send_sms, same ref      answer again, never send again           only with a ledger
+<-  cancel_sms              ask the radio for it back; cancel_result   only with a ledger
 <-  result_ack              stop repeating that result               only with a ledger
 ->  delivery_report         it arrived                           only where that is asked for
 ->  inbound                 an SMS came over the air
@@ -27,8 +28,19 @@ from typing import assert_never
 from msgspec import UNSET, UnsetType
 
 from smsd.domain.records import Inbound, Sim, integer
-from smsd.handset.ledger import Acknowledged, Answered, Entry, Heard, Ledger, Settled, Taken
+from smsd.handset.ledger import (
+    Acknowledged,
+    Answered,
+    Entry,
+    GivenBack,
+    Heard,
+    Ledger,
+    Settled,
+    Taken,
+)
 from smsd.phone.frames import (
+    CancelResult,
+    CancelSms,
     Connected,
     DeliveryReport,
     Error,
@@ -67,6 +79,13 @@ class HandToRadio:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeFromRadio:
+    """Do not send this after all, if that can be; then tell `Phone.radio_gave_back`."""
+
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
 class Say:
     """Tell the user what no frame tells."""
 
@@ -76,7 +95,7 @@ class Say:
 #: What the gateway is told of an SMS that came too late to be sent.
 EXPIRED = "expired"
 
-Effect = Write | WriteDown | HandToRadio | Say
+Effect = Write | WriteDown | HandToRadio | TakeFromRadio | Say
 
 
 class Phone:
@@ -95,6 +114,8 @@ class Phone:
                 return self._came_on_line()
             case SendSms():
                 return self._asked_to_send(frame, now)
+            case CancelSms(id=ticket):
+                return self._asked_back(ticket)
             case ResultAck(id=ticket):
                 return self._acknowledged(ticket)
             case InboundAck(id=message_id) | Error(in_reply_to="inbound", id=message_id):
@@ -136,6 +157,20 @@ class Phone:
             self._untold.append(result)
         return self._told(result)
 
+    def radio_gave_back(self, ref: str, *, in_time: bool) -> list[Effect]:
+        """Whether the radio had not begun with an SMS, and never will."""
+        line = self._ledger.line(ref)
+        assert line is not None, "what the radio has is in the ledger"
+        noted: list[Effect] = [self._noted(GivenBack(ref))] if in_time else []
+        return [*noted, *self._told(CancelResult(line.taken.id, in_time))]
+
+    def _asked_back(self, ticket: int) -> list[Effect]:
+        line = self._ledger.line_of(ticket)
+        if line is None or line.answer is not None or line.given_back:
+            given_back = line is not None and line.given_back
+            return self._told(CancelResult(ticket, given_back))
+        return [TakeFromRadio(line.taken.ref)]
+
     def _came_on_line(self) -> list[Effect]:
         self._on_line = True
         untold, self._untold = self._untold, []
@@ -175,8 +210,10 @@ class Phone:
         return self._arrived(sms, integer(line.result.sent_at))
 
     def _answer(self, ref: str) -> list[Effect]:
-        """The result of a ticket in the ledger; none while the radio is at it."""
+        """What became of a ticket in the ledger; nothing while the radio is at it."""
         line = self._ledger.line(ref)
+        if line is not None and line.given_back:
+            return self._told(CancelResult(line.taken.id, cancelled=True))
         return self._told(line.result) if line is not None and line.result is not None else []
 
     def _acknowledged(self, ticket: int) -> list[Effect]:

@@ -20,7 +20,11 @@ class Radio(Protocol):
     """What the phone asks of a radio."""
 
     async def send(self, to: str, body: str, sim: str | None) -> None:
-        """Returns when the network has taken the SMS; raises `NotSent` where it has not."""
+        """Returns when the network has taken the SMS; raises `NotSent` where it has not.
+
+        Cancelled, it raises `CancelledError` where the SMS is not sent and never will be, and goes
+        on where it is too late for that.
+        """
 
 
 class PretendedRadio:

@@ -14,6 +14,8 @@ from typing import TextIO, assert_never
 from smsd.domain.records import INBOUND_LENGTH, Inbound, Sim
 from smsd.phone.frames import (
     Auth,
+    CancelResult,
+    CancelSms,
     Connected,
     DeliveryReport,
     Error,
@@ -81,6 +83,8 @@ def came(frame: GatewayFrame) -> str:
             return f"send_sms {frame.id} to {frame.to}{by}: {frame.body}"
         case ResultAck(id=ticket):
             return f"result of {ticket} acknowledged"
+        case CancelSms(id=ticket):
+            return f"cancel_sms {ticket}"
         case InboundAck():
             return "inbound stored"
         case Pong():
@@ -107,6 +111,10 @@ def went(frame: PhoneFrame) -> str:
             return (
                 f"delivery_report {frame.id}: {'arrived' if frame.delivered else 'did not arrive'}"
             )
+        case CancelResult(cancelled=True):
+            return f"cancel_result {frame.id}: given back, it is not sent"
+        case CancelResult():
+            return f"cancel_result {frame.id}: too late"
         case Ping():
             return "ping"
     assert_never(frame)

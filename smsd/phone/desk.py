@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, assert_never
 
 from msgspec import UNSET
 
@@ -18,12 +18,14 @@ from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller, Doorman, Newcomer
 from smsd.gateway.inbox import Inbox
 from smsd.gateway.patience import Patience
+from smsd.gateway.recalls import Recalls
 from smsd.gateway.results import Results
 from smsd.gateway.spawn import Spawn
 from smsd.gateway.visit import Identity, Phone, Visit
 from smsd.phone.frames import (
     Auth,
     BadInbound,
+    CancelResult,
     DeliveryReport,
     Error,
     GatewayFrame,
@@ -45,6 +47,14 @@ STORED_WITHIN = 10.0
 #: So many SMS may await their answer before the phone is read no further.
 UNANSWERED = 500
 
+#: What a phone says of a ticket, and how an answer to it calls that.
+Outcome = SendResult | DeliveryReport | CancelResult
+TOLD_OF: dict[type[Outcome], str] = {
+    SendResult: "send_result",
+    DeliveryReport: "delivery_report",
+    CancelResult: "cancel_result",
+}
+
 
 @dataclass(frozen=True)
 class Gateway:
@@ -55,6 +65,7 @@ class Gateway:
     inbox: Inbox
     dispatch: Dispatch
     results: Results
+    recalls: Recalls
     patience: Patience
     spawn: Spawn
     #: So many results of one phone may await their commit.
@@ -82,7 +93,7 @@ class Desk:
         self._gone = False
         self._answers = InOrder(wire.send)
         self._sms = Intake(UNANSWERED, self._begin_to_store)
-        self._results = Intake(gateway.unanswered, self._begin_to_settle)
+        self._results: Intake[Outcome] = Intake(gateway.unanswered, self._begin_to_settle)
         self._reports = Reports(wire.send)
         self.session = new_session(self)
 
@@ -230,10 +241,14 @@ class Desk:
         self._results.add(frame)
         self._read_on()
 
-    def _begin_to_settle(self, frame: SendResult | DeliveryReport) -> None:
+    def take_back(self, frame: CancelResult) -> None:
+        self._results.add(frame)
+        self._read_on()
+
+    def _begin_to_settle(self, frame: Outcome) -> None:
         self._start("settling a ticket", self._settle(frame))
 
-    async def _settle(self, frame: SendResult | DeliveryReport) -> None:
+    async def _settle(self, frame: Outcome) -> None:
         """Also after the phone has gone: what it said of a ticket it need not say again."""
         try:
             self._tell_of(frame, await self._verdict(frame))
@@ -241,20 +256,25 @@ class Desk:
             self._results.done()
         self._read_on()
 
-    async def _verdict(self, frame: SendResult | DeliveryReport) -> str:
+    async def _verdict(self, frame: Outcome) -> str:
         if frame.id not in TICKETS:
             return "unknown"
         visit, results = self._on_line(), self._gateway.results
-        if isinstance(frame, DeliveryReport):
-            return await results.take_delivery(visit, delivery(visit.org_id, frame))
-        return await results.take(visit, result(visit.org_id, frame))
+        match frame:
+            case SendResult():
+                return await results.take(visit, result(visit.org_id, frame))
+            case DeliveryReport():
+                return await results.take_delivery(visit, delivery(visit.org_id, frame))
+            case CancelResult(id=id_, cancelled=cancelled):
+                return await self._gateway.recalls.take(visit, id_, cancelled=cancelled)
+            case _:
+                assert_never(frame)
 
-    def _tell_of(self, frame: SendResult | DeliveryReport, verdict: str) -> None:
-        reports = isinstance(frame, DeliveryReport)
+    def _tell_of(self, frame: Outcome, verdict: str) -> None:
         if verdict == "unknown":
-            problem, told = UnknownTicket(), "delivery_report" if reports else "send_result"
+            problem, told = UnknownTicket(), TOLD_OF[type(frame)]
             self._wire.send(Error(problem.slug, problem.detail, told, frame.id))
-        elif self.keeps_ledger and verdict != "ignored" and not reports:
+        elif self.keeps_ledger and verdict != "ignored" and isinstance(frame, SendResult):
             self._wire.send(ResultAck(frame.id))
 
     def _on_line(self) -> Visit:

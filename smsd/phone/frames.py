@@ -13,6 +13,8 @@
 ->  {"type":"send_result","id":5,"success":true}    also error, sent_at, ref
 ->  {"type":"delivery_report","id":5,"delivered":true}   also at, error, ref
 <-  {"type":"result_ack","id":5}                    to a ledger phone
+<-  {"type":"cancel_sms","id":5}                    to a ledger phone
+->  {"type":"cancel_result","id":5,"cancelled":true}
 ->  {"type":"ping"}
 <-  {"type":"pong"}
 <-  {"type":"error","code":"bad_frame","detail":"..."}   also in_reply_to, id
@@ -99,11 +101,18 @@ class DeliveryReport(Struct, frozen=True, tag="delivery_report"):
     ref: str | None = None
 
 
+class CancelResult(Struct, frozen=True, tag="cancel_result"):
+    """Whether the phone gave the ticket back: then it never sends it."""
+
+    id: int
+    cancelled: bool
+
+
 class Ping(Struct, frozen=True, tag="ping"):
     """The phone asks whether anybody is there."""
 
 
-PhoneFrame = Auth | Sims | InboundSms | SendResult | DeliveryReport | Ping
+PhoneFrame = Auth | Sims | InboundSms | SendResult | DeliveryReport | CancelResult | Ping
 
 
 class Connected(Struct, frozen=True, tag="connected"):
@@ -146,6 +155,12 @@ class ResultAck(Struct, frozen=True, tag="result_ack"):
     id: int
 
 
+class CancelSms(Struct, frozen=True, tag="cancel_sms"):
+    """Do not send this after all, if it is not under way yet. Only to a ledger phone."""
+
+    id: int
+
+
 class Pong(Struct, frozen=True, tag="pong"):
     """Somebody is there."""
 
@@ -159,7 +174,7 @@ class Error(Struct, frozen=True, tag="error", omit_defaults=True):
     id: str | int | UnsetType = UNSET
 
 
-GatewayFrame = Connected | SimsAck | InboundAck | SendSms | ResultAck | Pong | Error
+GatewayFrame = Connected | SimsAck | InboundAck | SendSms | ResultAck | CancelSms | Pong | Error
 
 encode = msgspec.json.Encoder().encode
 
@@ -178,6 +193,7 @@ _KINDS: dict[str, type[Struct]] = {
     "inbound": InboundSms,
     "send_result": SendResult,
     "delivery_report": DeliveryReport,
+    "cancel_result": CancelResult,
     "ping": Ping,
 }
 _phone = msgspec.json.Decoder(PhoneFrame)

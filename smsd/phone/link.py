@@ -22,7 +22,7 @@ from smsd.domain.records import Ticket
 from smsd.gateway.doorman import Caller, Newcomer
 from smsd.gateway.visit import Identity
 from smsd.phone.desk import Desk, Gateway
-from smsd.phone.frames import Auth, GatewayFrame, SendSms, decode, encode
+from smsd.phone.frames import Auth, CancelSms, GatewayFrame, SendSms, decode, encode
 from smsd.phone.session import AUTH_WITHIN, Broken, Session
 from smsd.phone.upgraded import Upgraded
 
@@ -154,6 +154,10 @@ class Link(Upgraded):
             for ticket in tickets:
                 self.send(self._frame(ticket))
             self.ping()
+
+    def ask_back(self, ticket_id: int) -> None:
+        """Ask the phone for a ticket that was pushed to it."""
+        self.send(CancelSms(ticket_id))
 
     def ping(self) -> None:
         """Ask the phone's socket for a sign of life.

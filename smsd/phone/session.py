@@ -15,6 +15,7 @@ from smsd.domain.errors import BadFrame, Problem, Silent, Unauthorised
 from smsd.phone.frames import (
     Auth,
     BadInbound,
+    CancelResult,
     Connected,
     DeliveryReport,
     GatewayFrame,
@@ -31,7 +32,7 @@ AUTH_WITHIN = 10.0
 #: So many bad frames in so many seconds, and the session is closed.
 BAD_FRAMES, BAD_WITHIN = 20, 60.0
 
-Spoken = Sims | InboundSms | SendResult | DeliveryReport | Ping
+Spoken = Sims | InboundSms | SendResult | DeliveryReport | CancelResult | Ping
 
 
 class Broken(Problem):
@@ -69,6 +70,9 @@ class Effects(Protocol):
 
     def settle(self, frame: SendResult | DeliveryReport) -> None:
         """Write down what became of a ticket."""
+
+    def take_back(self, frame: CancelResult) -> None:
+        """Write down whether the phone gave a ticket back."""
 
     def leave(self, why: str) -> None:
         """The phone is not on line any more, if it was."""
@@ -224,6 +228,8 @@ def answer(session: Session, core: Core, frame: Spoken) -> None:
             core.effects.store(frame)
         case SendResult() | DeliveryReport():
             core.effects.settle(frame)
+        case CancelResult():
+            core.effects.take_back(frame)
         case Sims():
             core.effects.report(frame)
         case Ping():

@@ -74,8 +74,9 @@ async def show_ticket(services: Services, agent: Caller, ticket: str) -> TicketS
 async def cancel_ticket(services: Services, agent: Caller, ticket: str) -> TicketSeen:
     """Cancel a ticket.
 
-    As long as it waits and no phone can have it. Otherwise 409, which says how it is. To cancel
-    it once more is no error.
+    As long as it waits and no phone can have it, or a connected phone that keeps a ledger has it
+    and gives it back within 5 seconds. Otherwise 409, which says how it is. To cancel it once more
+    is no error.
     """
     return _found(await services.outbox.cancel(agent, _id(ticket)))
 

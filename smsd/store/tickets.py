@@ -11,6 +11,7 @@ from smsd.store.statements import named
 
 _READ = named("read_ticket")
 _CANCEL = named("cancel_ticket")
+_CANCEL_HANDED = named("cancel_handed")
 _REPLY = named("read_reply")
 
 What = Literal["accepted", "given", "pushed", "received", "sent", "delivered"]
@@ -78,6 +79,14 @@ async def reply(database: Database, org_id: str, ticket: int) -> Heard | None:
     """What came from the ticket's number on its SIM, behind it; None where there is no ticket."""
     rows = await database.run(_REPLY, org_id=org_id, id=ticket)
     return Heard(rows[0][0], rows[0][1] and rows[0][1].encode()) if rows else None
+
+
+async def cancel_handed(database: Database, org_id: str, ticket: int, session_id: str) -> str:
+    """End the ticket, for its phone gave it back in this session; ``cancelled``, ``repeated``,
+    ``ignored`` (the session does not have it any more, or its phone keeps no ledger) or
+    ``unknown``. It may be repeated."""
+    rows = await database.run(_CANCEL_HANDED, org_id=org_id, id=ticket, session_id=session_id)
+    return rows[0][0] if rows else "unknown"
 
 
 def _seen(

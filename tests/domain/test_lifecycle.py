@@ -39,9 +39,11 @@ def test_final_states_never_change_but_for_a_success_that_is_heard_of_late():
     final = set(STATES) - set(BIRTHS)
     assert [(s.leaves, s.enters) for s in STEPS if s.leaves in final] == [
         ("failed", "sent"),
+        ("cancelled", "sent"),
         ("expired", "sent"),
         ("sent", "delivered"),
         ("failed", "delivered"),
+        ("cancelled", "delivered"),
         ("expired", "delivered"),
     ]
 
@@ -60,6 +62,7 @@ def test_a_result_may_do_what_the_table_says_and_nothing_else():
         ("queued", "expired"),
         ("sending", "expired"),
         ("expired", "sent"),
+        ("cancelled", "sent"),
     }
     assert allowed == RESULTS
 

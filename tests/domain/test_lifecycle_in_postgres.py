@@ -29,6 +29,7 @@ from smsd.store.trouble import DataRefused
 
 ARROWS = {(step.leaves, step.enters) for step in STEPS}
 SESSION = "00000000-0000-4000-8000-000000000001"
+OTHER = "00000000-0000-4000-8000-000000000002"
 ORG, PHONE = "acme", "device:handy"
 
 # -- the constraint --------------------------------------------------------------------------
@@ -232,6 +233,13 @@ async def cancel(database, rows):
         assert await tickets.cancel(database, ORG, row["id"]) == (before[row["id"]] == "queued0")
 
 
+async def cancel_handed(database, rows):
+    """Every other one is another session's, or one of a phone without a ledger."""
+    await ask(database, "UPDATE messages SET ledger = id % 3 > 0 WHERE status = 'sending'")
+    for row in rows:
+        await tickets.cancel_handed(database, ORG, row["id"], SESSION if row["id"] % 2 else OTHER)
+
+
 async def expire(database, rows):
     await ask(database, "UPDATE messages SET created_at = '2001-01-01'")
     async for _ in limits.expire_everywhere(database, 60):
@@ -270,7 +278,7 @@ WRITERS = {
     "settle_deliveries": (
         settle_deliveries,
         {
-            *((state, "delivered") for state in ("queued", "sending", "sent", "failed", "expired")),
+            *((state, "delivered") for state in STATES if state != "delivered"),
             ("queued", "sent"),
             ("sending", "sent"),
         },
@@ -288,6 +296,7 @@ WRITERS = {
     "note_waits": (note_waits, set()),
     "requeue_ticket": (requeue_ticket, {("sending", "queued")}),
     "cancel_ticket": (cancel, {("queued", "cancelled")}),
+    "cancel_handed": (cancel_handed, {("sending", "cancelled")}),
     "expire_tickets": (expire, {("queued", "failed")}),
     "fail_ticket": (fail_ticket, {("queued", "failed"), ("sending", "failed")}),
     "fail_pending_everywhere": (fail_pending, {("queued", "failed"), ("sending", "failed")}),
@@ -316,7 +325,8 @@ async def rows_in_every_state(database) -> None:
         carried = {"session_id": SESSION, "handed_at": "2001-01-01", **CARRIES[state]}
         carried["expires_at"] = "2001-01-01" if id_ % 5 or state == "expired" else None
         carried["receipt"] = True if id_ % 7 or state == "delivered" else None
-        if attempts >= carried.get("attempts", 0) and (state != "cancelled" or not attempts):
+        carried["ledger"] = state == "cancelled"
+        if attempts >= carried.get("attempts", 0):
             id_ += 1
             await put(database, id_, state, **{**carried, "attempts": attempts, **known})
 
@@ -365,3 +375,10 @@ async def test_a_statement_takes_only_the_steps_of_the_table(database, name):
     assert taken == steps
     assert taken <= ARROWS
     await each_change_has_its_event(database, before, after, unless=name in SILENT)
+
+
+@pytest_twisted.ensureDeferred
+async def test_only_a_phone_that_keeps_a_ledger_gives_a_ticket_back_that_it_had(database):
+    await put(database, 1, "cancelled", **{**CARRIES["cancelled"], "attempts": 2, "ledger": True})
+    with pytest.raises(DataRefused):
+        await put(database, 2, "cancelled", **{**CARRIES["cancelled"], "attempts": 2})

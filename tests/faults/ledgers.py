@@ -10,6 +10,8 @@ from faults.phones import Phone, Talk
 
 #: A result that was not acknowledged is repeated so often. Seconds.
 REPEATS = 2.0
+#: Until the radio has its turn for a ticket it may be given back. Seconds at most.
+TURN = 0.1
 
 
 class LedgerPhone(Phone):
@@ -19,6 +21,9 @@ class LedgerPhone(Phone):
         super().__init__(*args, **kwargs)
         #: The result by ref; None: it is being sent.
         self._ledger: dict[str, dict[str, Any] | None] = {}
+        #: Refs of tickets that wait for the radio, by ticket; and those that were given back.
+        self._waiting: dict[int, str] = {}
+        self._given_back: set[str] = set()
         #: Results that are to be repeated, by ticket, with the time of the last telling.
         self._unheard: dict[int, tuple[float, dict[str, Any]]] = {}
 
@@ -45,11 +50,23 @@ class LedgerPhone(Phone):
         ref = frame["ref"]
         if ref not in self._ledger:
             self._ledger[ref] = None
+            self._waiting[frame["id"]] = ref
             self._start(self._send(frame))
+        elif ref in self._given_back:
+            self._start(super()._tell(_cancelled(frame["id"], yes=True)))
         elif (result := self._ledger[ref]) is not None:
             self._start(self._tell(result))
 
+    def _asked_back(self, ticket: int) -> dict[str, Any]:
+        ref = self._waiting.pop(ticket, None)
+        if ref is not None:
+            self._given_back.add(ref)
+        return _cancelled(ticket, yes=ref is not None)
+
     async def _send(self, frame: dict[str, Any]) -> None:
+        await asyncio.sleep(self._chance.uniform(0, TURN))
+        if self._waiting.pop(frame["id"], None) is None:
+            return
         result = {**await self._transmit(frame), "ref": frame["ref"]}
         self._ledger[frame["ref"]] = result
         await self._tell(result)
@@ -73,3 +90,7 @@ class LedgerPhone(Phone):
             for told, result in list(self._unheard.values()):
                 if told < before:
                     await self._tell(result)
+
+
+def _cancelled(ticket: int, *, yes: bool) -> dict[str, Any]:
+    return {"type": "cancel_result", "id": ticket, "cancelled": yes}

@@ -125,6 +125,8 @@ class Phone:
                 self._acknowledged(talk, frame)
             case "result_ack":
                 self._result_acknowledged(frame)
+            case "cancel_sms":
+                await talk.say(self._asked_back(frame["id"]))
             case "error" if frame["code"] not in FAREWELLS:
                 self._journal.complain(f"error frame {frame['code']}")
 
@@ -225,6 +227,10 @@ class Phone:
     async def _tell(self, result: dict[str, Any]) -> None:
         for talk in self._greeted:
             await talk.say(result)
+
+    def _asked_back(self, ticket: int) -> dict[str, Any]:
+        self._journal.complain("cancel_sms to a plain phone")
+        return {"type": "cancel_result", "id": ticket, "cancelled": False}
 
     def _result_acknowledged(self, frame: dict[str, Any]) -> None:
         self._journal.complain("result_ack to a plain phone")

@@ -20,7 +20,7 @@ SECONDS = [0.2, 1.0, 1.0, 3.1, 3.1, 5.0, 5.0, 16.0, 46.0, 61.0, 601.0]
 CALLS = [
     "append_messages", "claim_tickets", "end_pushes", "settle_results", "push_again",
     "find_owed", "begin_sessions", "end_sessions", "look up a batch", "waiting_orgs",
-    "report_sims", "note_waits", "cancel_ticket",
+    "report_sims", "note_waits", "cancel_ticket", "cancel_handed",
 ]  # fmt: skip
 
 
@@ -71,6 +71,29 @@ class TicketLife(Talk):
                 self.a_phone_restarts(phone)
             case _:
                 self.a_connection_breaks(phone, how != "half-open")
+
+    @rule(
+        phone=PHONE,
+        reads=st.integers(0, 3),
+        works=st.sampled_from([0, 0, 1]),
+        hears=st.sampled_from([0, 1, 100, 100]),
+        how=st.sampled_from(["well", "well", "noticed", "half-open", "killed"]),
+    )
+    def a_ticket_is_asked_back(
+        self, phone: int, reads: int, works: int, hears: int, how: str
+    ) -> None:
+        """At any point between the push and the end of it."""
+        self.all_goes_better(phone)
+        self.here.send(self.phone(phone).org_id, [None])
+        self.a_phone_reads(phone, 100)
+        self.an_agent_cancels(phone, 0)
+        self.a_radio_works(phone, works, True)
+        self.a_phone_reads(phone, reads)
+        self.the_gateway_reads(phone, hears)
+        if how == "killed":
+            self.here.crash(reads == 2, reads)
+        elif how != "well":
+            self.a_connection_breaks(phone, how == "noticed")
 
     @rule(phone=PHONE, where=st.sampled_from(["before", "after"]), stuck=st.booleans())
     def a_phone_is_gone_before_it_is_given_more(self, phone: int, where: str, stuck: bool) -> None:

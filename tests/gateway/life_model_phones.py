@@ -18,7 +18,15 @@ from smsd.domain.records import Sim, Ticket
 from smsd.gateway.doorman import Caller
 from smsd.gateway.visit import Identity
 from smsd.phone.desk import Desk, Gateway
-from smsd.phone.frames import Connected, ResultAck, SendResult, SendSms, Sims
+from smsd.phone.frames import (
+    CancelResult,
+    CancelSms,
+    Connected,
+    ResultAck,
+    SendResult,
+    SendSms,
+    Sims,
+)
 
 
 @dataclass(frozen=True)
@@ -42,6 +50,7 @@ class Line:
     id: int
     answer: SendResult | None = None
     acknowledged: bool = False
+    given_back: bool = False
 
 
 @dataclass(eq=False)
@@ -76,6 +85,8 @@ class Handset:
                 self._greeted()
             case SendSms():
                 self._take(item)
+            case CancelSms(id=id_):
+                self._give_back(id_)
             case Ping(mark=mark):
                 self.wire.to_gateway.append(mark)
             case ResultAck(id=id_):
@@ -109,7 +120,7 @@ class Handset:
         self.radio.clear()
         self.untold.clear()
         for ref, line in self.ledger.items():
-            if line.answer is None:
+            if line.answer is None and not line.given_back:
                 self.truth.radio(self, line.id, False)
                 line.answer = SendResult(line.id, False, "interrupted", ref=ref)
 
@@ -139,6 +150,23 @@ class Handset:
             self.radio.append((frame.id, frame.ref))
         elif line.answer is not None:
             self.tell(line.answer)
+        elif line.given_back:
+            self._say(CancelResult(frame.id, cancelled=True))
+
+    def _give_back(self, id_: int) -> None:
+        """Not what the radio has begun with: here, what is done."""
+        assert self.identity.keeps_ledger, "a plain phone was asked for a ticket"
+        ref, line = next(
+            (each for each in self.ledger.items() if each[1].id == id_), (None, Line(id_))
+        )
+        if (id_, ref) in self.radio:
+            self.radio.remove((id_, ref))
+            line.given_back = True
+        self._say(CancelResult(id_, line.given_back))
+
+    def _say(self, frame: CancelResult) -> None:
+        assert self.wire is not None
+        self.wire.to_gateway.append(frame)
 
 
 @dataclass(eq=False)
@@ -199,6 +227,9 @@ class Wire:
             ref, attempt = (ticket.ref, ticket.attempt) if ledger else (UNSET, UNSET)
             self.send(SendSms(ticket.id, ticket.to, ticket.body, ticket.sim, ref, attempt))
         self.send(Ping(mark))
+
+    def ask_back(self, ticket_id: int) -> None:
+        self.send(CancelSms(ticket_id))
 
     def close(self, problem: Problem) -> None:
         if not self.closed:

@@ -18,7 +18,7 @@ from life_model_witness import Row, Witness
 from smsd.domain.lifecycle import BIRTHS, STEPS
 from smsd.domain.records import Ticket
 from smsd.gateway.visit import PATIENCE, Limits
-from smsd.phone.frames import SendResult
+from smsd.phone.frames import CancelResult, SendResult
 
 ARROWS = {(step.leaves, step.enters) for step in STEPS}
 FINAL = ("sent", "failed", "cancelled")
@@ -99,7 +99,8 @@ class Truth:
             case "failed":
                 self._failed(life)
             case "cancelled":
-                assert not life.sms.total(), "cancelled, and it had been sent"
+                sent = life.sms.total() and self.mode == "fail"
+                assert not sent, "cancelled, and it had been sent"
 
     def _handed(self, life: Life) -> None:
         life.handed_in = self._world.step
@@ -192,7 +193,7 @@ class Truth:
 
     def hears(self, wire: Wire, frame: Any) -> None:
         """The gateway reads a frame: a result is a receipt as well."""
-        if not isinstance(frame, SendResult):
+        if not isinstance(frame, SendResult | CancelResult):
             return
         life = self.lives.get((wire.phone.org_id, frame.id))
         for push in life.pushes if life else ():

@@ -36,6 +36,7 @@ from smsd.gateway.pacing import Pacing
 from smsd.gateway.patience import Patience
 from smsd.gateway.questions import Questions
 from smsd.gateway.quotas import Quotas
+from smsd.gateway.recalls import Recalls
 from smsd.gateway.results import Results
 from smsd.gateway.resumption import Resumption, Rules
 from smsd.gateway.roster import Roster
@@ -236,6 +237,9 @@ class RecordingPhone:
         if self._pushed is not None:
             self._pushed(tickets)
 
+    def ask_back(self, ticket_id: int) -> None:
+        self.events.append(("ask back", ticket_id))
+
     def close(self, problem: Problem) -> None:
         self.events.append(("close", problem.slug))
 
@@ -308,6 +312,8 @@ class Node:
         )
         self.keys = Keys(watched, self.doorman, self.roster, self.attendance)
         self.inbox = Inbox(watched, self.doorman, self.patience, self.quotas, self.bell)
+        self.results = Results(watched, self.roster, self.dispatch, self.patience, self.bell)
+        self.recalls = Recalls(clock, watched, self.roster, self.results, self.patience, self.bell)
         self.outbox = Outbox(
             watched,
             self.roster,
@@ -317,6 +323,7 @@ class Node:
             self.quotas,
             self.bell,
             self.pacing,
+            recalls=self.recalls,
             time_of_day=time.time,
         )
         self.hearing = Hearing(clock, watched, self.bell, 2)
@@ -331,7 +338,6 @@ class Node:
             spell=lambda event: f"{event.id} {event.type}".encode(),
             sign_of_life=lambda cursor: b"alive at %d" % cursor,
         )
-        self.results = Results(watched, self.roster, self.dispatch, self.patience, self.bell)
         self.upkeep = Upkeep(
             reactor=clock,
             database=watched,

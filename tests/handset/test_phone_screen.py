@@ -12,6 +12,8 @@ from smsd.handset.keyboard import LONGEST_LINE, Keyboard
 from smsd.handset.line import Address
 from smsd.handset.screen import HINT, TOO_LONG, Screen, came, typed, went
 from smsd.phone.frames import (
+    CancelResult,
+    CancelSms,
     Connected,
     Error,
     GatewayFrame,
@@ -38,6 +40,7 @@ SIM = Sim(slot=1, number="+15550100001")
         (SendSms(5, "+1555", "hi", None), "send_sms 5 to +1555: hi"),
         (SendSms(5, "+1555", "hi", "0"), "send_sms 5 to +1555 by SIM 0: hi"),
         (ResultAck(5), "result of 5 acknowledged"),
+        (CancelSms(5), "cancel_sms 5"),
         (InboundAck(1), "inbound stored"),
         (Pong(), "pong"),
         (Error("bad_frame", "What?"), "error bad_frame: What?"),
@@ -55,6 +58,8 @@ def test_a_frame_that_came_is_told_in_words(frame: GatewayFrame, words: str) -> 
         (InboundSms(Inbound(address="+1555", body="hi")), "inbound from +1555: hi"),
         (SendResult(5, success=True), "send_result 5: sent"),
         (SendResult(5, success=False, error="no credit"), "send_result 5: failed, no credit"),
+        (CancelResult(5, cancelled=True), "cancel_result 5: given back, it is not sent"),
+        (CancelResult(5, cancelled=False), "cancel_result 5: too late"),
         (Ping(), "ping"),
     ],
 )

@@ -6,9 +6,11 @@ import pytest
 from msgspec import UNSET
 
 from smsd.domain.records import Inbound, Sim
-from smsd.handset.ledger import Acknowledged, Answered, Heard, Ledger, Settled, Taken
-from smsd.handset.phone import HandToRadio, Phone, Say, Write, WriteDown
+from smsd.handset.ledger import Acknowledged, Answered, GivenBack, Heard, Ledger, Settled, Taken
+from smsd.handset.phone import HandToRadio, Phone, Say, TakeFromRadio, Write, WriteDown
 from smsd.phone.frames import (
+    CancelResult,
+    CancelSms,
     Connected,
     DeliveryReport,
     Error,
@@ -133,6 +135,36 @@ def test_with_a_ledger_the_answer_is_written_down_before_it_is_told() -> None:
     phone.receive(SECURED, NOW)
     answered = WriteDown(Answered("ab", sent_at=LATER))
     assert phone.radio_answered(SECURED, LATER) == [answered, Write(SENT_SECURED)]
+
+
+def test_what_the_radio_gives_back_is_written_down_before_it_is_told() -> None:
+    phone = a_phone()
+    phone.receive(SECURED, NOW)
+    assert phone.receive(CancelSms(5), NOW) == [TakeFromRadio("ab")]
+    given_back = Write(CancelResult(5, cancelled=True))
+    effects = phone.radio_gave_back("ab", in_time=True)
+    assert effects == [WriteDown(GivenBack("ab")), given_back]
+    assert phone.receive(SECURED, LATER)[1:] == [given_back]
+    assert phone.receive(CancelSms(5), LATER) == [given_back]
+    assert phone.receive(HELLO, LATER) == [REPORT]
+
+
+def test_what_the_radio_has_begun_with_is_not_given_back() -> None:
+    phone = a_phone()
+    phone.receive(SECURED, NOW)
+    phone.receive(CancelSms(5), NOW)
+    too_late = Write(CancelResult(5, cancelled=False))
+    assert phone.radio_gave_back("ab", in_time=False) == [too_late]
+    phone.radio_answered(SECURED, LATER)
+    assert phone.receive(CancelSms(5), LATER) == [too_late]
+
+
+def test_a_ticket_that_the_phone_does_not_know_is_not_given_back() -> None:
+    phone = a_phone()
+    phone.receive(PLAIN, NOW)
+    for ticket in (5, 77):
+        refused = Write(CancelResult(ticket, cancelled=False))
+        assert phone.receive(CancelSms(ticket), NOW) == [refused]
 
 
 def test_a_ref_that_comes_again_is_answered_again_and_not_sent() -> None:

@@ -15,6 +15,8 @@ from smsd.domain.records import INT64, Inbound, Sim
 from smsd.phone.frames import (
     Auth,
     BadInbound,
+    CancelResult,
+    CancelSms,
     Connected,
     DeliveryReport,
     Error,
@@ -83,6 +85,7 @@ from_phone = st.one_of(
         error=st.none() | texts,
         ref=st.none() | texts,
     ),
+    st.builds(CancelResult, ids, st.booleans()),
     st.just(Ping()),
 )
 from_gateway = st.one_of(
@@ -101,6 +104,7 @@ from_gateway = st.one_of(
         st.just(UNSET) | st.booleans(),
     ),
     st.builds(ResultAck, ids),
+    st.builds(CancelSms, ids),
     st.just(Pong()),
     st.builds(Error, texts, texts, st.just(UNSET) | texts, st.just(UNSET) | texts | ids),
 )
@@ -202,6 +206,8 @@ def test_no_json_raises_anything_but_a_bad_frame(value: Any) -> None:
             InboundSms(Inbound(address=None, body=None)),
         ),
         ('{"type":"send_result","id":5,"success":true}', SendResult(5, True)),
+        ('{"type":"cancel_result","id":5,"cancelled":true}', CancelResult(5, True)),
+        ('{"type":"cancel_result","id":"5","cancelled":false}', CancelResult(5, False)),
         (
             '{"type":"send_result","id":5,"success":false,"error":"no signal","sent_at":1.0}',
             SendResult(5, False, "no signal", 1),
@@ -234,6 +240,7 @@ def test_the_contracts_frames_are_understood(said: str, frame: Any) -> None:
             '{"type":"send_sms","id":5,"to":"+1999","body":"hi","sim":"0","ref":"ab","attempt":2}',
         ),
         (ResultAck(5), '{"type":"result_ack","id":5}'),
+        (CancelSms(5), '{"type":"cancel_sms","id":5}'),
         (Pong(), '{"type":"pong"}'),
         (Error("bad_frame", "..."), '{"type":"error","code":"bad_frame","detail":"..."}'),
         (
@@ -255,7 +262,7 @@ def test_what_a_phone_reads_is_the_contract_to_the_byte(frame: Any, said: str) -
         (
             b"{}",
             "Unknown type: a phone sends one of auth, sims, inbound, send_result, delivery_report,"
-            " ping.",
+            " cancel_result, ping.",
         ),
         (b'{"type":"dance"}', "Unknown type:"),
         (b'{"type":["auth"]}', "Unknown type:"),

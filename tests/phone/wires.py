@@ -356,4 +356,4 @@ class Notes:
 
     def gateway(self) -> Gateway:
         me: Any = self
-        return Gateway(me, me, me, me, me, Patience(self.clock, lambda: 0.5), Spawn(), 100)
+        return Gateway(me, me, me, me, me, me, Patience(self.clock, lambda: 0.5), Spawn(), 100)

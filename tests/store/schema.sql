@@ -198,7 +198,7 @@ CASE direction
         WHEN 'sending'::text THEN ((sent_at IS NULL) AND (error IS NULL) AND (attempts >= 1) AND (session_id IS NOT NULL) AND (handed_at IS NOT NULL))
         WHEN 'sent'::text THEN ((sent_at IS NOT NULL) AND ((error IS NULL) OR (receipt IS TRUE)) AND (attempts >= 1))
         WHEN 'failed'::text THEN ((sent_at IS NULL) AND (error IS NOT NULL))
-        WHEN 'cancelled'::text THEN ((sent_at IS NULL) AND (error IS NULL) AND (attempts = 0))
+        WHEN 'cancelled'::text THEN ((sent_at IS NULL) AND (error IS NULL) AND ((attempts = 0) OR ledger))
         WHEN 'expired'::text THEN ((sent_at IS NULL) AND (error IS NULL) AND (expires_at IS NOT NULL))
         WHEN 'delivered'::text THEN ((sent_at IS NOT NULL) AND (error IS NULL) AND (attempts >= 1) AND (receipt IS TRUE) AND (delivered_at IS NOT NULL))
         ELSE false

@@ -93,6 +93,7 @@ TRIED = {
     "pass_times_everywhere": {"most": 5},
     "read_ticket": {**ORG, "id": 2},
     "cancel_ticket": {**ORG, "id": 2},
+    "cancel_handed": {**ORG, "id": 2, "session_id": SESSION},
     "read_reply": {**ORG, "id": 2},
     "find_call": {**ORG, "key": "k"},
     "prune_calls_everywhere": {"days": 7},

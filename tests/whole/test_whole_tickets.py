@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from canaries import canaries
 from daemon import Daemon, new_home
+from handset import Handset
 from visitors import Org, Phone, problem, until
 
 pytestmark = pytest.mark.whole
@@ -333,6 +336,66 @@ def test_a_ticket_that_a_phone_has_is_not_cancelled(org: Org) -> None:
         assert phone.hear()["id"] == ticket
         told = problem(org.agent.delete(f"/tickets/{org.id}/{ticket}"), 409)
         assert told["detail"] == "This ticket is sending: a phone has it, and may have sent it."
+        assert phone.hear_all_before_pong() == []
         phone.confirm(ticket)
         assert org.settled(ticket)["status"] == "sent"
     assert org.agent.delete(f"/tickets/{org.id}/{ticket + 1}").status_code == 404
+
+
+def asked_back(org: Org, phone: Phone, pool: ThreadPoolExecutor, ticket: int) -> Future[Any]:
+    """An agent wants the ticket, and its phone is asked; the agent's answer to come."""
+    answer = pool.submit(org.agent.delete, f"/tickets/{org.id}/{ticket}")
+    assert phone.hear() == {"type": "cancel_sms", "id": ticket}
+    return answer
+
+
+def test_a_ledger_phone_gives_a_ticket_back_or_keeps_it(org: Org) -> None:
+    with org.phone(device_id="handy", ledger="1") as phone, ThreadPoolExecutor() as pool:
+        (ticket,) = many(org, 1)
+        assert phone.hear()["id"] == ticket
+        kept = asked_back(org, phone, pool, ticket)
+        phone.say(type="cancel_result", id=ticket, cancelled=False)
+        told = problem(kept.result(), 409)
+        assert told["detail"] == "This ticket is sending: a phone has it, and may have sent it."
+        given_back = asked_back(org, phone, pool, ticket)
+        phone.say(type="cancel_result", id=ticket, cancelled=True)
+        answer = given_back.result()
+        assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
+        assert answer.json()["attempts"] == 1
+        assert org.agent.delete(f"/tickets/{org.id}/{ticket}").status_code == 200
+        phone.say(type="cancel_result", id=ticket + 1, cancelled=True)
+        error = phone.hear()
+        assert (error["code"], error["in_reply_to"]) == ("unknown_ticket", "cancel_result")
+
+
+def test_a_ticket_that_was_given_back_unheard_is_given_back_at_the_next_push(org: Org) -> None:
+    """As after a crash between the phone's answer and the commit."""
+    with org.phone(device_id="handy", ledger="1") as phone:
+        (ticket,) = many(org, 1)
+        first = phone.hear()
+    with org.phone(device_id="handy", ledger="1") as phone:
+        again = phone.hear()
+        assert (again["id"], again["ref"]) == (ticket, first["ref"])
+        phone.say(type="cancel_result", id=ticket, cancelled=True)
+        until(lambda: org.read()[0]["status"] == "cancelled")
+    with org.phone(device_id="handy", ledger="1") as phone:
+        assert tickets_heard(phone) == []
+
+
+def test_the_phone_of_smsd_gives_back_what_it_has_not_sent(org: Org, tmp_path: Path) -> None:
+    """And never sends it, though it is killed."""
+    url = org.url.replace("http", "ws") + "/websocket"
+    flags = ("--ledger", str(tmp_path / "ledger"))
+    with Handset(url, org.id, org.secret, *flags, "--delay", "30") as handset:
+        handset.shows("sims stored")
+        (ticket,) = many(org, 1)
+        handset.shows(f"send_sms {ticket}")
+        answer = org.agent.delete(f"/tickets/{org.id}/{ticket}")
+        assert (answer.status_code, answer.json()["status"]) == (200, "cancelled")
+        handset.shows(f"cancel_result {ticket}: given back, it is not sent")
+    with Handset(url, org.id, org.secret, *flags) as handset:
+        handset.shows("sims stored")
+        (second,) = many(org, 1)
+        shown = handset.shows_until(f"result of {second} acknowledged")
+        assert f"send_result {ticket}" not in shown
+    assert [row["status"] for row in org.read()] == ["cancelled", "sent"]

@@ -135,7 +135,8 @@ WITH given AS MATERIALIZED (
         coalesce(g.error_detail = 'expired' AND h.expires_at IS NOT NULL, false) AS lapsed
     FROM given AS g JOIN held AS h USING (org_id, id)
     WHERE (g.ref IS NULL OR g.ref = h.ref)
-        AND (h.status IN ('queued', 'sending') OR (h.status IN ('failed', 'expired') AND g.status = 'sent'))
+        AND (h.status IN ('queued', 'sending')
+            OR (h.status IN ('failed', 'expired', 'cancelled') AND g.status = 'sent'))
     ORDER BY g.org_id, g.id, g.status = 'sent' DESC, g.ord
 ), settled AS (
     UPDATE messages AS m

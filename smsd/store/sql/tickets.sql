@@ -28,6 +28,35 @@ WITH heard AS MATERIALIZED (
 )
 SELECT id FROM cancelled
 
+-- cancel_handed --
+-- A ticket ends because the phone that has it gave it back. Only the session's that has it now, and
+-- only where the phone keeps a ledger, counts.
+WITH heard AS MATERIALIZED (
+    @listening_one
+), cancelled AS (
+    UPDATE messages AS m
+    SET status = 'cancelled'
+    WHERE m.org_id = %(org_id)s AND m.id = %(id)s AND m.status = 'sending'
+        AND m.session_id = %(session_id)s::uuid AND m.ledger
+        AND (SELECT count(*) FROM heard) >= 0
+    RETURNING m.*
+), told AS (
+    @tell_of_tickets cancelled
+    RETURNING org_id, id
+), told_upto AS (
+    @count_told
+), given_back AS (
+    -- Its SIM has not sent it. What it was given before counts on, for nobody knows.
+    DELETE FROM sim_uses AS u
+    USING cancelled AS m
+    WHERE u.org_id = m.org_id AND u.message_id = m.id AND m.attempts = 1
+)
+SELECT CASE WHEN EXISTS (SELECT FROM cancelled) THEN 'cancelled'
+    WHEN m.status = 'cancelled' THEN 'repeated'
+    ELSE 'ignored' END
+FROM messages AS m
+WHERE m.org_id = %(org_id)s AND m.id = %(id)s AND m.attempts >= 1
+
 -- read_reply --
 -- A ticket's status, and as GET /messages shows it the first SMS behind the ticket that came from
 -- its number on its SIM: the number of that SIM must be the same or, where one of both is not known,
