@@ -15,7 +15,7 @@ import msgspec
 
 from smsd import __version__
 from smsd.domain.keys import MARK
-from smsd.rest.header import IDEMPOTENCY_KEY, Header
+from smsd.rest.header import IDEMPOTENCY_KEY, LAST_EVENT_ID, Header
 from smsd.rest.identity import Identity
 from smsd.rest.openapi_headers import AGAIN, COMPONENTS, with_headers
 from smsd.rest.openapi_unrouted import (
@@ -235,6 +235,8 @@ def _statuses(each: Route) -> list[int]:
     statuses = [503]
     if each.identity is not Identity.NONE:
         statuses += [400, 401, 403, 429]
+    if each.header is LAST_EVENT_ID:
+        statuses += [410]
     if each.body:
         statuses += [413, 415, 422]
     if each.query:

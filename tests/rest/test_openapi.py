@@ -105,6 +105,15 @@ def test_who_may_call_is_told(served: Any) -> None:
     assert "401" not in paths["/health"]["get"]["responses"]
 
 
+def test_a_stream_is_told_as_one(served: Any) -> None:
+    for path in ("/events/{org_id}", "/events/{org_id}/{secret_key}"):
+        told = served["paths"][path]["get"]
+        assert set(told["responses"]["200"]["content"]) == {"text/event-stream"}
+        assert "410" in told["responses"]
+        assert {"Last-Event-ID", "since", "types"} <= {one["name"] for one in told["parameters"]}
+    assert "410" not in served["paths"]["/messages/{org_id}"]["get"]["responses"]
+
+
 def test_the_parameters_of_a_query_are_told_without_null(served: Any) -> None:
     parameters = {
         each["name"]: each
