@@ -132,6 +132,20 @@ CREATE TABLE public.call_keys (
     at timestamp with time zone DEFAULT clock_timestamp() NOT NULL
 );
 
+CREATE TABLE public.deliveries (
+    org_id text NOT NULL,
+    hook_id text NOT NULL,
+    id bigint NOT NULL,
+    event_id bigint NOT NULL,
+    attempt integer NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    status smallint,
+    error text,
+    ms integer NOT NULL,
+    answer text DEFAULT ''::text NOT NULL,
+    CONSTRAINT deliveries_ended CHECK (((status IS NULL) = (error IS NOT NULL)))
+);
+
 CREATE TABLE public.events (
     org_id text NOT NULL,
     id bigint NOT NULL,
@@ -144,6 +158,35 @@ CREATE TABLE public.events (
     sim_digits text,
     data json NOT NULL
 );
+
+CREATE TABLE public.hooks (
+    org_id text NOT NULL,
+    hook_id text NOT NULL,
+    url text NOT NULL,
+    types text[] DEFAULT '{}'::text[] NOT NULL,
+    direction text,
+    address text,
+    address_key text,
+    sim_asked text,
+    sim_slot smallint,
+    sim_digits text,
+    secret text NOT NULL,
+    old_secret text,
+    old_until timestamp with time zone,
+    created_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    enabled boolean DEFAULT true NOT NULL,
+    disabled_why text,
+    disabled_at timestamp with time zone,
+    cursor bigint NOT NULL,
+    next_at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    tries integer DEFAULT 0 NOT NULL,
+    failing_since timestamp with time zone,
+    leased_by text,
+    leased_until timestamp with time zone,
+    last_delivery bigint DEFAULT 0 NOT NULL,
+    CONSTRAINT hooks_enabled CHECK (((enabled = (disabled_why IS NULL)) AND (enabled = (disabled_at IS NULL))))
+)
+WITH (fillfactor='50');
 
 CREATE TABLE public.known_addresses (
     org_id text NOT NULL,
@@ -299,8 +342,14 @@ ALTER TABLE ONLY public.batches
 ALTER TABLE ONLY public.call_keys
     ADD CONSTRAINT call_keys_pkey PRIMARY KEY (org_id, key);
 
+ALTER TABLE ONLY public.deliveries
+    ADD CONSTRAINT deliveries_pkey PRIMARY KEY (org_id, hook_id, id);
+
 ALTER TABLE ONLY public.events
     ADD CONSTRAINT events_pkey PRIMARY KEY (org_id, id);
+
+ALTER TABLE ONLY public.hooks
+    ADD CONSTRAINT hooks_pkey PRIMARY KEY (org_id, hook_id);
 
 ALTER TABLE ONLY public.known_addresses
     ADD CONSTRAINT known_addresses_pkey PRIMARY KEY (org_id, address);
@@ -341,7 +390,11 @@ CREATE INDEX batches_at ON public.batches USING btree (at);
 
 CREATE INDEX call_keys_at ON public.call_keys USING btree (at);
 
+CREATE INDEX deliveries_event ON public.deliveries USING btree (org_id, event_id);
+
 CREATE INDEX events_address ON public.events USING btree (org_id, address_key, id) WHERE (address_key IS NOT NULL);
+
+CREATE INDEX hooks_due ON public.hooks USING btree (next_at) WHERE enabled;
 
 CREATE INDEX messages_address ON public.messages USING btree (org_id, address_key, id);
 
@@ -378,6 +431,9 @@ ALTER TABLE ONLY public.auth_failures
 
 ALTER TABLE ONLY public.call_keys
     ADD CONSTRAINT call_keys_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(org_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.hooks
+    ADD CONSTRAINT hooks_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(org_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.known_addresses
     ADD CONSTRAINT known_addresses_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(org_id) ON DELETE CASCADE;

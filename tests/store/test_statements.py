@@ -288,8 +288,9 @@ async def test_every_key_and_index_of_an_orgs_rows_starts_with_its_org(database)
            WHERE t.relname NOT IN ('nodes', 'batches', 'schema_migrations')""",
     )
     others = {name for name, first in found if first != "org_id"}
-    # By which the sessions of a dead node are swept, and old keys of all orgs forgotten.
-    assert others == {"sessions_node", "call_keys_at"}
+    # By which the sessions of a dead node are swept, old keys of all orgs forgotten, and hooks
+    # found for which something is to be posted.
+    assert others == {"sessions_node", "call_keys_at", "hooks_due"}
 
 
 # -- the schema ------------------------------------------------------------------------------
@@ -348,6 +349,9 @@ KEYS = """INSERT INTO api_keys (org_id, key_id, hash, name, scopes)
           FROM (VALUES {}) AS k (org_id, key_id, hash)"""
 SPENT = "INSERT INTO api_key_spending VALUES ('acme', 'spent', '2026-01-31', 1)"
 USED = "INSERT INTO sim_uses (org_id, sim_key, at, message_id, segments) VALUES ({})"
+HOOK = "INSERT INTO hooks (org_id, hook_id, url, secret, cursor{}) VALUES ({}, 'h', '', '', 0{})"
+POSTED = """INSERT INTO deliveries (org_id, hook_id, id, event_id, attempt, ms, status, error)
+            SELECT 'acme', 'h', 1, 1, 1, 1, {} FROM generate_series(1, {})"""
 LIFE = "messages_lifecycle"
 SENDING = ", attempts, session_id, handed_at"
 BROKEN = [
@@ -392,6 +396,14 @@ BROKEN = [
     ),
     ("sim_uses_org_id_fkey", USED.format("'nobody', '1', 'now', 1, 1")),
     ("sim_uses_pkey", USED.format("'acme', '1', 'now', 1, 1), ('acme', '1', 'now', 1, 2")),
+    ("hooks_org_id_fkey", HOOK.format("", "'nobody'", "")),
+    ("hooks_pkey", "; ".join(2 * [HOOK.format("", "'acme'", "")])),
+    ("hooks_enabled", HOOK.format(", enabled", "'acme'", ", false")),
+    ("hooks_enabled", HOOK.format(", disabled_why", "'acme'", ", 'gone'")),
+    ("hooks_enabled", HOOK.format(", disabled_at", "'acme'", ", now()")),
+    ("deliveries_pkey", POSTED.format("200, NULL", 2)),
+    ("deliveries_ended", POSTED.format("NULL, NULL", 1)),
+    ("deliveries_ended", POSTED.format("200, 'time_out'", 1)),
     ("batches_pkey", f"INSERT INTO batches VALUES ('{SESSION}'), ('{SESSION}')"),
     ("nodes_pkey", "INSERT INTO nodes VALUES ('n', now()), ('n', now())"),
     ("sessions_org_id_fkey", f"INSERT INTO sessions VALUES ('nobody', '{SESSION}', '', '')"),
