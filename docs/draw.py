@@ -46,24 +46,24 @@ ROADS = {
     ("queued", "sending"): Road("M367 246H500", 435, 194, "middle", 17),
     ("sending", "queued"): Road("M503 276H370", 435, 298, "middle", 17),
     ("sending", "sent"): Road("M677 248 812 156", 768, 212, "start", 22),
-    ("sending", "failed"): Road("M677 272 812 374", 778, 268, "start", 22),
-    ("queued", "sent"): Road("M280 226C300 70 560 60 810 117", 440, 46, "middle", 34),
+    ("sending", "failed"): Road("M677 272 812 374", 778, 288, "start", 22),
+    ("queued", "sent"): Road("M280 226C300 70 560 60 810 117", 480, 116, "middle", 30),
     ("queued", "failed"): Road("M280 294C300 450 560 460 810 413", 440, 462, "middle", 32),
     ("queued", "cancelled"): Road("M235 294 178 393", 186, 330, "end", 18),
     ("sending", "cancelled"): Road("M530 294C430 420 330 436 238 436", 150, 492, "middle", 24),
     ("queued", "expired"): Road("M262 294C262 480 380 560 500 570", 290, 560, "end", 12),
-    ("sending", "expired"): Road("M590 294V533", 604, 330, "start", 22),
-    ("failed", "sent"): Road("M962 366V167", 974, 250, "start", 14),
-    ("sent", "delivered"): Road("M988 140 1225 222", 1110, 158, "start", 24),
-    ("queued", "delivered"): Road("M270 226C290 -40 1100 -20 1285 223", 900, 34, "middle", 60),
-    ("sending", "delivered"): Road("M677 262H1200", 1080, 282, "start", 16),
+    ("sending", "expired"): Road("M590 294V533", 604, 470, "start", 22),
+    ("failed", "sent"): Road("M962 366V167", 974, 300, "start", 14),
+    ("sent", "delivered"): Road("M988 140 1225 222", 1040, 118, "start", 12),
+    ("queued", "delivered"): Road("M270 226C290 -40 1100 -20 1285 223", 1010, 24, "middle", 60),
+    ("sending", "delivered"): Road("M677 262H1200", 1092, 284, "start", 16),
     ("failed", "delivered"): Road("M988 390 1225 298", 1110, 366, "start", 22),
     ("cancelled", "delivered"): Road("M90 463C100 700 1330 700 1330 297", 700, 660, "middle", 40),
-    ("expired", "delivered"): Road("M677 590C1000 640 1290 560 1290 297", 1180, 560, "start", 24),
+    ("expired", "delivered"): Road("M677 590C1000 640 1290 560 1290 297", 1190, 560, "start", 30),
     ("cancelled", "sent"): Road(
         "M62 430C10 430 12 300 14 200S60 24 300 22S820 14 886 94", 36, 70, "start", 22
     ),
-    ("expired", "sent"): Road("M677 575C1130 600 1160 250 988 140", 800, 606, "start", 34),
+    ("expired", "sent"): Road("M677 575C1130 600 1160 250 988 140", 700, 530, "start", 34),
 }
 
 STYLE = """

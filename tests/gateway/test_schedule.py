@@ -137,10 +137,10 @@ async def test_many_whose_time_has_come_go_in_more_than_one_batch(node, org, dat
 
 @pytest_twisted.ensureDeferred
 async def test_those_for_later_count_as_waiting(database, clock, hashing):
-    node = Node(database, clock, hashing=hashing, allowance=Allowance(max_queued=2))
     await made_org(database)
-    await accept(node, draft(send_at=moment(HOUR)))
-    await accept(node, draft())
+    await accept(Node(database, clock, hashing=hashing), draft(send_at=moment(HOUR)), draft())
+    # One that knows of them from the table alone.
+    node = Node(database, clock, hashing=hashing, allowance=Allowance(max_queued=2), name="another")
     with pytest.raises(QueueFull):
         await accept(node, draft())
 
