@@ -148,7 +148,9 @@ class Request(server.Request):
     def said(self, header: bytes) -> list[str]:
         """Every value of a header, whose name is in lower case. What is not UTF-8 becomes lone
         surrogates, which no identity may hold."""
-        raw = self.head.headers.get(header, ())
+        raw = self.head.headers.get(header)
+        if raw is None:  # as nearly always: a request of an agent has two of those that we ask for
+            return []
         return [value.decode("utf-8", "surrogateescape") for value in raw]
 
     def getRequestHostname(self) -> bytes:
