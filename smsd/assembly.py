@@ -25,11 +25,12 @@ from smsd.graph import Parts
 from smsd.listening import Listeners, wanted
 from smsd.rest.site import Site
 from smsd.sight.lookout import Lookout
+from smsd.store import overview
 from smsd.store.database import Database
 from smsd.store.durability import risks, warn_of_risks
 from smsd.store.embedded import PostgresUnusable, PrivatePostgres, conninfo_of
 from smsd.store.home import made_home, occupied, settle
-from smsd.store.migrate import migrate
+from smsd.store.migrate import migrate, migrations, told
 from smsd.store.statements import named
 from smsd.store.trouble import CannotConnect
 from smsd.store.unusable import InUse
@@ -64,7 +65,8 @@ async def check_database(settings: Settings, reactor: Any) -> str:
                 return str(none)
             ((version,),) = await database.run(_VERSION)
             answers = f"The database answers: PostgreSQL {version}."
-            return " ".join([answers, *await risks(database)])
+            standing = told(await overview.schema(database), migrations())
+            return " ".join([answers, *standing, *await risks(database)])
         except (Unavailable, PostgresUnusable) as error:
             raise RuntimeError(str(error)) from None
 

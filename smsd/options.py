@@ -71,6 +71,8 @@ class Options(_Flags):
     synopsis = "[options]"
     longdesc = _LONG
     settings: Settings
+    #: What faults are told behind.
+    opening = "smsd cannot start:"
 
     def __init__(
         self, environ: Mapping[str, str] = os.environ, directory: Path | None = None
@@ -88,7 +90,7 @@ class Options(_Flags):
         try:
             super().parseOptions(options)  # type: ignore[no-untyped-call]
         except usage.UsageError as error:
-            _refuse([f"command line: {error}; --help lists the options"])
+            self._refuse([f"command line: {error}; --help lists the options"])
 
     def parseArgs(self, *words: str) -> None:
         if words:
@@ -98,7 +100,7 @@ class Options(_Flags):
         try:
             self.settings = self.read_again()
         except Misconfigured as wrong:
-            _refuse(wrong.faults)
+            self._refuse(wrong.faults)
 
     def read_again(self) -> Settings:
         """What would be in force now, after files have changed; raises `Misconfigured`."""
@@ -112,14 +114,14 @@ class Options(_Flags):
             data_dir=self._data_dir(),
         )
 
+    def _refuse(self, faults: Sequence[str]) -> NoReturn:
+        told = "".join(f"  {fault}\n" for fault in faults)
+        sys.stderr.write(f"{self.opening}\n{told}")
+        raise SystemExit(2)
+
     def _data_dir(self) -> Path:
         checkout, root = _is_checkout(self._directory), os.geteuid() == 0
         return default_data_dir(self._environ, self._directory, checkout=checkout, root=root)
-
-
-def _refuse(faults: Sequence[str]) -> NoReturn:
-    sys.stderr.write("smsd cannot start:\n" + "".join(f"  {fault}\n" for fault in faults))
-    raise SystemExit(2)
 
 
 def _text_of(path: Path) -> str:

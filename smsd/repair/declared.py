@@ -75,6 +75,7 @@ class RepairOptions(Options):
 
     takes: tuple[str, ...] = ()
     words: tuple[str, ...] = ()
+    opening = "smsd did nothing:"
     optFlags = [  # noqa: RUF012 - Twisted's own way to declare them
         ["json", None, "Answer in JSON, for programs."],
         ["yes", "y", "Do not ask whether it is meant."],

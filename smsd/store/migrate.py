@@ -99,6 +99,24 @@ async def _apply_next(tx: Transaction, known: list[Migration]) -> int | None:
     return missing.version
 
 
+def told(version: int, known: list[Migration]) -> list[str]:
+    """What is to be said of a database at this version; 0: it has no tables yet."""
+    newest = max((migration.version for migration in known), default=0)
+    if version == newest:
+        return []
+    if not version:
+        return ["It has no tables yet: start the gateway to make them."]
+    if version > newest:
+        return [
+            f"It is at version {version}, this smsd knows versions up to {newest}:"
+            " install the newer smsd again."
+        ]
+    return [
+        f"It is at version {version}, this smsd works with version {newest}:"
+        " start the gateway to migrate it; a backup before that is the way back."
+    ]
+
+
 def check(there: dict[int, str], known: list[Migration]) -> None:
     """Raises `WrongSchema` where what was applied, by version its checksum, is not of these."""
     hashes = {m.version: m.sha256 for m in known}

@@ -48,7 +48,9 @@ def test_what_makes_no_sense_ends_with_2_and_says_what(
     with pytest.raises(SystemExit) as ended:
         FAIL.parsed(argv)
     assert ended.value.code == 2
-    assert told in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert told in said
+    assert said.startswith("smsd did nothing:\n  command line: ")
 
 
 def test_every_command_can_be_found_and_is_in_the_usage_of_its_noun() -> None:

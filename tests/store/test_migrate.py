@@ -5,9 +5,12 @@ import pytest
 import pytest_twisted
 from databases import conninfo_of, opened
 from seed import ask
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 
-from smsd.store.migrate import Migration, WrongSchema, migrate, migrations
+from smsd.assembly import check_database
+from smsd.domain.settings import Settings
+from smsd.store.migrate import Migration, WrongSchema, migrate, migrations, told
 
 ONE = Migration(1, "one", "CREATE TABLE things (a int); INSERT INTO things VALUES (1)")
 TWO = Migration(2, "two", "ALTER TABLE things ADD b text DEFAULT '100%'")
@@ -121,3 +124,29 @@ async def test_a_database_that_this_release_did_not_make_is_refused_untouched(
     with pytest.raises(WrongSchema, match=told):
         await migrate(bare, known)
     assert await tables(bare) == before
+
+
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        (2, []),
+        (0, ["It has no tables yet: start the gateway to make them."]),
+        (1, ["at version 1", "version 2: start the gateway to migrate it"]),
+        (3, ["at version 3", "versions up to 2: install the newer smsd again"]),
+    ],
+    ids=["the same", "none", "older", "newer"],
+)
+def test_who_checks_a_database_is_told_how_it_stands(version, words):
+    said = " ".join(told(version, [ONE, TWO]))
+    assert bool(said) == bool(words)
+    assert all(each in said for each in words)
+
+
+@pytest_twisted.ensureDeferred
+async def test_smsd_check_tells_of_an_older_schema(database, conninfo, tmp_path):
+    settings = Settings(database=conninfo, data_dir=tmp_path)
+    assert "It is at version" not in await check_database(settings, reactor)
+    newest = migrations()[-1].version
+    await ask(database, f"DELETE FROM schema_migrations WHERE version = {newest}")
+    words = f"It is at version {newest - 1}, this smsd works with version {newest}: start"
+    assert words in await check_database(settings, reactor)

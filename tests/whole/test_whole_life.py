@@ -271,3 +271,4 @@ def test_check_beside_a_running_gateway_asks_its_postgres(home: Path) -> None:
         )
     assert run.returncode == 0, run.stdout + run.stderr
     assert "The database answers: PostgreSQL " in run.stdout
+    assert "It is at version" not in run.stdout
