@@ -24,6 +24,7 @@ _FORGET = named("forget_address")
 _PRUNE = named("prune_messages")
 _FORGET_EVENTS = named("forget_events")
 _ERASE_EVENTS = named("erase_events")
+_ERASE_DELIVERIES = named("erase_deliveries")
 
 Told = Callable[[int], None]
 
@@ -33,8 +34,9 @@ def _nobody(deleted: int) -> None:
 
 
 async def erase(database: Database, org_id: str, *, told: Told = _nobody) -> int:
-    """Delete the messages and events of an org that is closed or no more; how many messages.
-    ``told`` hears of each batch."""
+    """Delete the messages, events and deliveries of an org that is closed or no more; how many
+    messages. ``told`` hears of each batch."""
+    await _in_batches(database, _nobody, _ERASE_DELIVERIES, org_id=org_id)
     await _in_batches(database, _nobody, _ERASE_EVENTS, org_id=org_id)
     return await _in_batches(database, told, _ERASE, org_id=org_id)
 
@@ -82,7 +84,7 @@ async def writers_since(database: Database, moment: datetime) -> bool:
 
 async def forget(database: Database, org_id: str, key: str, *, told: Told = _nobody) -> int:
     """Delete what one address (by its `address_key`) wrote and was sent, and the events that tell
-    of it: those last, for then there is nobody left to write more. How many messages."""
+    of it, with what was answered to them: those last, for then there is nobody left to write more. How many messages."""
     deleted = await _in_batches(database, told, _FORGET, org_id=org_id, address_key=key)
     await _in_batches(database, _nobody, _FORGET_EVENTS, org_id=org_id, address_key=key)
     return deleted

@@ -70,6 +70,14 @@ HARMLESS: dict[str, str] = {
     "use_key": "when a key was used last; nothing of a message",
     "make_key": "which keys are good; nothing of a message",
     "delete_key": "which keys are good; nothing of a message",
+    "read_hooks": "reads",
+    "read_signing": "reads",
+    "read_deliveries": "reads",
+    "make_hook": "of one transaction, whose commit counts; which hooks there are",
+    **dict.fromkeys(
+        ("change_hook", "rotate_hook", "delete_hook", "replay_hook"),
+        "what becomes of a hook from then on, and may be said again; nothing of a message",
+    ),
     "spend_segments": "what a key may send yet; at a death it stays spent, as the page says",
     "give_segments_back": "what a key may send yet; at a death it stays spent, as the page says",
     "org_usage": "reads",
@@ -129,6 +137,7 @@ HARMLESS: dict[str, str] = {
         (
             "erase_messages",
             "erase_events",
+            "erase_deliveries",
             "forget_address",
             "forget_events",
             "prune_messages",

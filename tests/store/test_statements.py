@@ -21,6 +21,15 @@ ORG = {"org_id": "acme"}
 ROW = {"org_id": "acme", "session_id": SESSION, "phone_id": "?"}
 BATCH = "00000000-0000-4000-8000-00000000000{}"
 KEY = {**ORG, "key_id": "k1"}
+HOOK_OF = {**ORG, "hook_id": "h1"}
+FILTERS = {
+    "direction": "in",
+    "address": "+1555",
+    "address_key": "1555",
+    "sim_asked": "0",
+    "sim_slot": 0,
+    "sim_digits": None,
+}
 SIMS = {**ORG, "sim_keys": ["1555", "pixel:0"]}
 SIM = {"sim_key": "1555", "slot": 0, "number": "+1555", "label": None, "carrier": None}
 
@@ -187,6 +196,29 @@ TRIED = {
     "read_budget": KEY,
     "ended_keys": {"org_ids": ["acme"], "key_ids": ["none"]},
     "delete_key": KEY,
+    "make_hook": {
+        **HOOK_OF,
+        **FILTERS,
+        "url": "https://app.example.com/",
+        "types": ["message.received"],
+        "secret": "whsec_",
+        "enabled": True,
+        "most": 5,
+    },
+    "read_hooks": {**ORG, "hook_id": None},
+    "change_hook": {
+        **HOOK_OF,
+        **FILTERS,
+        "url": None,
+        "types": [],
+        **dict.fromkeys(("sets_direction", "sets_address", "sets_sim", "enabled", "anew"), True),
+    },
+    "rotate_hook": {**HOOK_OF, "secret": "whsec_", "overlap": 60},
+    "read_signing": HOOK_OF,
+    "replay_hook": {**HOOK_OF, "since": 0},
+    "read_deliveries": {**HOOK_OF, "before_id": None, "limit": 5},
+    "erase_deliveries": {**ORG, "most": 5},
+    "delete_hook": HOOK_OF,
     "hold_sims": SIMS,
     "read_uses": SIMS,
     "read_turns": {**SIMS, "most": 5},

@@ -107,7 +107,7 @@ WITH old AS MATERIALIZED (
 SELECT count(*) FROM old
 
 -- forget_events --
--- A batch of the events that tell of one address.
+-- A batch of the events that tell of one address, and of what was answered to posts of them.
 WITH batch AS (
     SELECT id
     FROM events
@@ -115,6 +115,9 @@ WITH batch AS (
     ORDER BY id
     LIMIT %(most)s
     FOR UPDATE
+), answers AS (
+    DELETE FROM deliveries
+    WHERE org_id = %(org_id)s AND event_id = ANY (ARRAY(SELECT id FROM batch))
 ), gone AS (
     DELETE FROM events
     WHERE org_id = %(org_id)s AND id = ANY (ARRAY(SELECT id FROM batch))

@@ -187,13 +187,14 @@ SELECT count(*) FROM gone
 SELECT last_id FROM org_counters WHERE org_id = %(org_id)s FOR UPDATE
 
 -- delete_org --
--- Delete an org that is closed and has no messages and no events any more; its counter stays, and
--- nobody listens.
+-- Delete an org that is closed and has no messages, no events and no deliveries any more; its
+-- counter stays, and nobody listens.
 WITH gone AS (
     DELETE FROM orgs AS o
     WHERE o.org_id = %(org_id)s AND o.pepper_id = 'closed'
         AND NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.org_id = o.org_id)
         AND NOT EXISTS (SELECT 1 FROM events AS e WHERE e.org_id = o.org_id)
+        AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.org_id = o.org_id)
     RETURNING org_id
 ), silent AS (
     UPDATE org_counters SET listens_until = NULL WHERE org_id IN (SELECT org_id FROM gone)
