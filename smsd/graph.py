@@ -29,6 +29,7 @@ from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Doorman
 from smsd.gateway.hashing import Hashing
 from smsd.gateway.hearing import Hearing
+from smsd.gateway.hooks import Hooks
 from smsd.gateway.inbox import Inbox
 from smsd.gateway.keys import Keys
 from smsd.gateway.outbox import Outbox
@@ -48,6 +49,8 @@ from smsd.gateway.spawn import Spawn
 from smsd.gateway.streams import Streams
 from smsd.gateway.upkeep import Upkeep
 from smsd.gateway.visit import Limits
+from smsd.outward.courier import Courier
+from smsd.outward.gates import Gates
 from smsd.phone.desk import Gateway
 from smsd.phone.door import PhoneDoor
 from smsd.phone.factory import LinkFactory
@@ -124,6 +127,15 @@ class Parts:
             limits=Limits(settings.window, settings.unanswered),
         )
         self._keys = Keys(database, self._doorman, self._roster, self._attendance)
+        self._courier = Courier(reactor, settings.hook_networks)
+        self._gates = Gates()
+        self._hooks = Hooks(
+            database,
+            self._courier,
+            self._gates,
+            keep=settings.keep_events * DAY,
+            now=time.time,
+        )
         self._inbox = Inbox(database, self._doorman, self._patience, quotas, self._bell)
         self._results = Results(database, self._roster, self._dispatch, self._patience, self._bell)
         self._recalls = Recalls(
@@ -207,6 +219,7 @@ class Parts:
             self._streams,
             self._rotation,
             self._keys,
+            self._hooks,
             self._paces,
             self._paces.sims,
             self.readiness.parts,
@@ -263,6 +276,7 @@ class Parts:
     async def end(self) -> None:
         """No new pushes; the last results; every phone and whoever waits is told; every row is
         written down."""
+        self._hooks.close()
         self._streams.close()
         self._bell.close()
         self._dispatch.close()

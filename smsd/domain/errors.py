@@ -115,6 +115,25 @@ class KeysFull(Problem):
     slug, title, status = "keys_full", "Too many keys", 409
 
 
+class UnknownHook(Problem):
+    """This org has no hook with this id; GET /hooks/{OrgId} lists all."""
+
+    slug, title, status = "unknown_hook", "Unknown hook", 404
+
+
+class HooksFull(Problem):
+    """This org has as many hooks as it may have, twenty: delete one, or let one hook have more
+    types of events."""
+
+    slug, title, status = "hooks_full", "Too many hooks", 409
+
+
+class EndpointBusy(Problem):
+    """As many posts as may be are on their way to this endpoint just now: try again."""
+
+    slug, title, status = "endpoint_busy", "Endpoint busy", 429
+
+
 class Superseded(Problem):
     """This secret was replaced and only works on for its grace: set a new one with the present
     one."""

@@ -39,6 +39,11 @@ Types = Annotated[
     ),
 ]
 
+EventType = Annotated[
+    str,
+    Meta(pattern=f"^{_ONE}(?!\\n)$", description=f"must be one of {', '.join(TYPES)}"),
+]
+
 
 class EventQuery(Struct, frozen=True, kw_only=True):
     """Which events of an org, and after which."""

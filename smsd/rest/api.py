@@ -30,9 +30,11 @@ from smsd.domain.tallies import RouteTally
 from smsd.rest import assets, websocket
 from smsd.rest.ask import ask
 from smsd.rest.cors import Cors
+from smsd.rest.deliveries import list_deliveries, replay_hook, rotate_hook, try_hook
 from smsd.rest.events import hear_events
 from smsd.rest.forget import forget_address
 from smsd.rest.health import health, ready
+from smsd.rest.hooks import change_hook, delete_hook, list_hooks, make_hook, show_hook
 from smsd.rest.keys import delete_key, list_keys, make_key, show_key
 from smsd.rest.messages import read_messages
 from smsd.rest.openapi import described
@@ -68,6 +70,15 @@ ROUTES: tuple[Route, ...] = (
     list_keys,
     show_key,
     delete_key,
+    make_hook,
+    list_hooks,
+    show_hook,
+    change_hook,
+    delete_hook,
+    list_deliveries,
+    try_hook,
+    replay_hook,
+    rotate_hook,
     health,
     ready,
 )
@@ -163,7 +174,7 @@ class Api(Resource):
         """What Klein found no route for."""
         error: Any = failure.value
         if request.method == b"OPTIONS" and request.path == b"*":
-            error = MethodNotAllowed(["DELETE", "GET", "HEAD", "POST"])
+            error = MethodNotAllowed(["DELETE", "GET", "HEAD", "PATCH", "POST"])
         if request.method == b"OPTIONS" and isinstance(error, MethodNotAllowed):
             self._cors.mark_preflight(request)
             reply = Reply(status=204, content_type=None, headers={"Allow": allowed(error)})

@@ -57,7 +57,8 @@ class Letter(Generic[T]):
 
 
 class Body(Generic[T]):
-    """Opens the bodies of one route. ``lenient`` as in `Reader`.
+    """Opens the bodies of one route. ``lenient`` as in `Reader`; ``bare``: none at all says as
+    much as an empty object.
 
     For the OpenAPI document: an ``example``, and a ``rule`` (JSON Schema) that goes beyond what
     types can say.
@@ -68,10 +69,12 @@ class Body(Generic[T]):
         kind: type[T],
         *,
         lenient: bool = False,
+        bare: bool = False,
         example: Mapping[str, Any] | None = None,
         rule: Mapping[str, Any] | None = None,
     ) -> None:
         self.kind = kind
+        self.bare = bare
         self.example = example
         self.rule = rule
         self._reader = Reader(kind, lenient=lenient)
@@ -80,7 +83,7 @@ class Body(Generic[T]):
     def opened(self, request: Request) -> Letter[T]:
         """Raises `UnsupportedMedia` or `NotJson`. In the good case the one pass is the only."""
         refuse_odd_media(request)
-        raw = request.body
+        raw = request.body or (b"{}" if self.bare else b"")
         try:
             return Letter(self._decoder.decode(raw), {}, self._reader)
         except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError):

@@ -217,7 +217,10 @@ def _header(header: Header) -> Json:
 def _request_body(body: Any, schemas: _Schemas) -> Json:
     rules = [rule for rule in (schemas.of(body.kind), _IN_BODY, body.rule) if rule]
     schema = {"allOf": rules}
-    return {"required": True, "content": {JSON: {"schema": schema, "example": body.example}}}
+    return {
+        "required": not body.bare,
+        "content": {JSON: {"schema": schema, "example": body.example}},
+    }
 
 
 def _responses(each: Route, schemas: _Schemas) -> Json:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from smsd.gateway.doorman import Caller, Doorman, Newcomer
 from smsd.gateway.hearing import Hearing
+from smsd.gateway.hooks import Hooks
 from smsd.gateway.inbox import Inbox
 from smsd.gateway.keys import Keys
 from smsd.gateway.outbox import Outbox
@@ -47,6 +48,7 @@ class Services:
     streams: Streams
     rotation: Rotation
     keys: Keys
+    hooks: Hooks
     paces: Paces
     sims: Callable[[Caller], Awaitable[bytes]]
     readiness: Callable[[], Awaitable[Mapping[str, str]]]

@@ -84,7 +84,8 @@ async def writers_since(database: Database, moment: datetime) -> bool:
 
 async def forget(database: Database, org_id: str, key: str, *, told: Told = _nobody) -> int:
     """Delete what one address (by its `address_key`) wrote and was sent, and the events that tell
-    of it, with what was answered to them: those last, for then there is nobody left to write more. How many messages."""
+    of it, with what was answered to posts of them: those last, for then there is nobody left to
+    write more. How many messages."""
     deleted = await _in_batches(database, told, _FORGET, org_id=org_id, address_key=key)
     await _in_batches(database, _nobody, _FORGET_EVENTS, org_id=org_id, address_key=key)
     return deleted

@@ -33,17 +33,20 @@ from smsd.domain.pacing import Pace
 from smsd.domain.query import MessageQuery
 from smsd.domain.records import Draft, Inbound, Wish
 from smsd.gateway.doorman import Caller, Newcomer
+from smsd.gateway.hooks import MadeHook
 from smsd.gateway.keys import MadeKey
 from smsd.gateway.outbox import Accepted, AcceptedTicket
 from smsd.gateway.outlook import Forecast, Outlook, PhoneAndSim
 from smsd.gateway.questions import Answered, Question
 from smsd.gateway.rotation import Keeper
 from smsd.gateway.stream import Place, Stream
+from smsd.outward.attempt import Attempt
 from smsd.rest.api import Api
 from smsd.rest.services import Services
 from smsd.rest.sims import Sims
 from smsd.rest.site import Site
 from smsd.store.events import Wanted
+from smsd.store.hooks import Delivery, HookChange, HookSeen, NewHook
 from smsd.store.keys import KeySeen, NewKey
 from smsd.store.tickets import Moment, TicketSeen
 
@@ -63,6 +66,26 @@ SEEN = TicketSeen(
     error_detail=None,
     history=[Moment("accepted", "2026-01-31T12:00:00+00:00")],
 )
+NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+HOOK = HookSeen(
+    id="7c1e0b94a2f8",
+    url="https://app.example.com/",
+    types=["message.received"],
+    direction=None,
+    address=None,
+    sim=None,
+    enabled=True,
+    disabled_why=None,
+    disabled_at=None,
+    failing_since=NOON,
+    tries=2,
+    next_attempt_at=NOON,
+    cursor=41,
+    behind=3,
+    old_secret_until=None,
+    created_at=NOON,
+)
+DELIVERY = Delivery(7, 42, 2, NOON, None, "time_out", 15000, "")
 TAKEN = Outlook(taken_by=PhoneAndSim(online=True, device_id="pixel", sim_slot=0))
 WAITS = Outlook(waiting_for=PhoneAndSim(online=False, sim_number="+1555"))
 
@@ -224,6 +247,7 @@ class Notes:
             streams=streams,
             rotation=gateway,
             keys=gateway,
+            hooks=Hooked(),  # type: ignore[arg-type]
             paces=Slow(),  # type: ignore[arg-type]
             sims=self.sims,
             readiness=self.readiness,
@@ -243,6 +267,56 @@ class Slow:
     async def set(self, caller: Caller, wish: Wish, pace: Pace) -> dict[str, Pace]:
         self.kept[wish.key] = pace
         return self.kept
+
+
+class Hooked:
+    """Hooks of an org, which note what they are asked; there is one hook, whatever its id."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+        self.attempt = Attempt(status=204, ms=38)
+        self.no: Exception | None = None
+
+    def _note(self, *asked: Any) -> None:
+        self.asked.append(asked)
+        if self.no is not None:
+            raise self.no
+
+    async def make(self, caller: Caller, new: NewHook) -> MadeHook:
+        self._note("make", caller, new)
+        return MadeHook("whsec_new", HOOK)
+
+    async def all(self, caller: Caller) -> list[HookSeen]:
+        return [HOOK]
+
+    async def one(self, caller: Caller, hook_id: str) -> HookSeen:
+        self._note("one", caller, hook_id)
+        return HOOK
+
+    async def change(self, caller: Caller, hook_id: str, to: HookChange) -> HookSeen:
+        self._note("change", caller, hook_id, to)
+        return HOOK
+
+    async def rotate(self, caller: Caller, hook_id: str, overlap: int) -> MadeHook:
+        self._note("rotate", caller, hook_id, overlap)
+        return MadeHook("whsec_next", HOOK)
+
+    async def delete(self, caller: Caller, hook_id: str) -> None:
+        self._note("delete", caller, hook_id)
+
+    async def deliveries(
+        self, caller: Caller, hook_id: str, *, before_id: int | None, limit: int
+    ) -> list[Delivery]:
+        self._note("deliveries", caller, hook_id, before_id, limit)
+        return [DELIVERY]
+
+    async def replay(self, caller: Caller, hook_id: str, since: int) -> HookSeen:
+        self._note("replay", caller, hook_id, since)
+        return HOOK
+
+    async def test(self, caller: Caller, hook_id: str) -> Attempt:
+        self._note("test", caller, hook_id)
+        return self.attempt
 
 
 @dataclass

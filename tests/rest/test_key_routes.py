@@ -27,6 +27,11 @@ BODIES: dict[str, Any] = {
     "/orgs/<org_id>/secret": {"new_secret_key": "another-secret-456"},
     "/paces/<org_id>": {"max_per_minute": 5},
     "/keys/<org_id>": ASKED,
+    "/hooks/<org_id>": {"url": "https://app.example.com/sms"},
+    "/hooks/<org_id>/<id>": {"enabled": True},
+    "/hooks/<org_id>/<id>/test": {},
+    "/hooks/<org_id>/<id>/replay": {"since": 41},
+    "/hooks/<org_id>/<id>/rotate": {},
 }
 GUARDED = [
     pytest.param(each, id=f"{each.method} {each.paths[0]}")
