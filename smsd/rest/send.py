@@ -69,11 +69,6 @@ class Outgoing(Identified, frozen=True, kw_only=True):
             raise ValueError(fault)
 
     @property
-    def asks_more(self) -> bool:
-        """Whether a field was used that the first clients did not know."""
-        return self.dry_run is not None or any(draft.asks_more for draft in self.drafts)
-
-    @property
     def drafts(self) -> list[Draft]:
         """What is to be sent, each with all that was asked for it."""
         if self.messages is None:
@@ -177,22 +172,23 @@ async def send(
     drafts, lone = body.drafts, body.messages is None
     if body.dry_run:
         return _foretold(await services.outbox.forecast(agent, drafts, lone=lone), drafts)
-    ahead = body.asks_more
+    more = body.dry_run is not None or any(draft.asks_more for draft in drafts)
     if key is None:
-        accepted = await services.outbox.accept(agent, drafts, lone=lone, ahead=ahead)
-        return _answered(accepted, body, drafts)
+        accepted = await services.outbox.accept(agent, drafts, lone=lone, ahead=more)
+        return _answered(accepted, drafts, more)
     named = call_key.named(key, "send", body)
-    accepted = await services.outbox.accept_once(agent, drafts, named, lone=lone, ahead=ahead)
-    answer = _answered(accepted, body, drafts)
+    accepted = await services.outbox.accept_once(agent, drafts, named, lone=lone, ahead=more)
+    answer = _answered(accepted, drafts, more)
     return Reply(msgspec.json.encode(answer), headers=REPLAYED) if accepted.replayed else answer
 
 
-def _answered(accepted: Accepted, body: Outgoing, drafts: list[Draft]) -> SendAnswer:
+def _answered(accepted: Accepted, drafts: list[Draft], more: bool) -> SendAnswer:
+    """``more``: a field was used that the first clients did not know."""
     results = [
         Ticket(id=each.id, to=each.to, status=each.status, not_before=each.not_before or UNSET)
         for each in accepted.results
     ]
-    if body.asks_more:
+    if more:
         outlooks = [each.outlook for each in accepted.results]
         results = list(map(_in_full, results, drafts, outlooks))
     return SendAnswer(device_online=accepted.device_online, queued=len(results), results=results)
