@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any
 
@@ -31,12 +32,13 @@ class Answer:
         self._retry_after: float | None = None
         self._body = _Body()
 
-    async def read(self, response: IResponse, reactor: Any) -> None:
-        """Takes the head, and the body to its end, however that comes; ``reactor``'s clock is the
-        wall clock."""
+    async def read(
+        self, response: IResponse, reactor: Any, time_of_day: Callable[[], float]
+    ) -> None:
+        """Takes the head, and the body to its end, however that comes."""
         self._status = int(response.code)
         if self._status in _BUSY:
-            self._retry_after = retry_after(response.headers, reactor.seconds())
+            self._retry_after = retry_after(response.headers, time_of_day())
         response.deliverBody(self._body)
         await self._body.end
         self._ended = reactor.seconds()

@@ -3,7 +3,8 @@ noted, whatever the other side does. When it is tried again is `smsd.outward.ret
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -39,13 +40,22 @@ _SAID = {"content-type": "application/json", "user-agent": f"smsd/{__version__}"
 class Courier:
     """Posts for everybody; holds no connection between two attempts.
 
-    ``reactor`` has a resolver, TCP and a clock that is the wall clock; ``allow`` are the networks
-    of the setting ``hooks_allow``; ``trust`` are the authorities whose certificates are good
-    (Twisted's ``trustRoot``), None for those of the system.
+    ``reactor`` has a resolver, TCP and a clock, which need not know the time of day: that is
+    ``time_of_day`` (Unix seconds). ``allow`` are the networks of the setting ``hooks_allow``;
+    ``trust`` are the authorities whose certificates are good (Twisted's ``trustRoot``), None for
+    those of the system.
     """
 
-    def __init__(self, reactor: Any, allow: Sequence[Network], *, trust: Any = None) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        allow: Sequence[Network],
+        *,
+        time_of_day: Callable[[], float] = time.time,
+        trust: Any = None,
+    ) -> None:
         self._reactor = reactor
+        self._time_of_day = time_of_day
         self.allow = allow
         self._policy = HostnameCachingHTTPSPolicy(BrowserLikePolicyForHTTPS(trust), CONTEXTS)
 
@@ -82,12 +92,12 @@ class Courier:
         target = judge_url(url, self.allow)
         line = await self._line(target)
         headers = Headers()
-        signature = signed(event_id, int(self._reactor.seconds()), body, secrets)
+        signature = signed(event_id, int(self._time_of_day()), body, secrets)
         for name, value in {**_SAID, **signature}.items():
             headers.addRawHeader(name, value)
         try:
             response = await self._sent(line, target, headers, body)
-            await answer.read(response, self._reactor)
+            await answer.read(response, self._reactor, self._time_of_day)
             # What was answered is answered, however the goodbye ends.
             with suppress(TooLate, CancelledError):
                 await Deferred.fromCoroutine(line.closed()).addTimeout(GOODBYE, self._reactor)

@@ -117,7 +117,7 @@ class HookDeleted(Struct, frozen=True, kw_only=True):
 
 HOOK: dict[str, Any] = {
     "id": "7c1e0b94a2f8",
-    "url": "https://app.example.com/sms",
+    "url": "https://app.example/sms",
     "types": ["message.received"],
     "direction": None,
     "address": None,
@@ -144,7 +144,7 @@ MADE = {**SHOWN, "secret": "whsec_1b6mCV0sHfXl7Kq4yTn2ZQe8dPwJr5uA3oGvLxMiBtE="}
     scopes=SCOPES,
     body=Body(
         HookAsked,
-        example={"url": "https://app.example.com/sms", "types": ["message.received"]},
+        example={"url": "https://app.example/sms", "types": ["message.received"]},
     ),
     answer=HookMade,
     example=MADE,

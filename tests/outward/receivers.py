@@ -172,5 +172,7 @@ def _head(request: bytes) -> dict[str, str]:
     return {name.lower(): value.strip() for name, _, value in fields}
 
 
-def courier(names: Any = reactor, allow: Iterable[Any] = LOOPBACK, trust: Any = None) -> Courier:
-    return Courier(names, tuple(allow), trust=trust)
+def courier(
+    names: Any = reactor, allow: Iterable[Any] = LOOPBACK, trust: Any = None, **more: Any
+) -> Courier:
+    return Courier(names, tuple(allow), trust=trust, **more)

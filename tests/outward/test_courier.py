@@ -9,6 +9,7 @@ import pytest
 import pytest_twisted
 from receivers import LOOPBACK, OK, Listen, Names, Receiver, courier
 from standardwebhooks import Webhook
+from twisted.internet.task import Clock
 from twisted.web.http_headers import Headers
 
 from smsd import __version__
@@ -155,6 +156,22 @@ async def test_an_endpoint_says_when_to_come_back(listen: Listen) -> None:
     port = await listen(receiver)
     attempt = await courier().deliver(f"http://127.0.0.1:{port}/", "evt_7", BODY, SECRETS)
     assert (attempt.status, attempt.retry_after) == (503, 120)
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_time_of_day_is_not_the_reactor_s_which_counts_from_its_own_beginning(
+    listen: Listen, clock: Clock
+) -> None:
+    receiver = Receiver(
+        answer=b"HTTP/1.1 503 Later\r\nretry-after: Tue, 14 Nov 2023 22:13:50 GMT\r\n"
+        b"connection: close\r\ncontent-length: 0\r\n\r\n",
+        hang_up=True,
+    )
+    port = await listen(receiver)
+    by = courier(Names({}, clock), time_of_day=lambda: 1_700_000_000.9)
+    attempt = await by.deliver(f"http://127.0.0.1:{port}/", "evt_7", BODY, SECRETS)
+    assert receiver.heads[0]["webhook-timestamp"] == "1700000000"
+    assert (round(attempt.retry_after or 0, 1), attempt.ms) == (29.1, 0)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ HONEST = Path(__file__).with_name("honest_callers.py")
 #: handshake (schemathesis makes no others) is told 426 at /websocket, whatever it asks.
 #: Of the calls that set another secret the first is obeyed; to the others it is an old one.
 #: The OrgId in a path is always the real one, so that a ticket may be found where it was to be bad.
+#: What may be called is more than a type can say of the URL of a webhook.
 #: A stream of events has no end that a caller could wait for; other tests read it.
 #: DELETE takes one person's messages out of a list that stays: to read the list afterwards is no
 #: use of what was deleted.
@@ -42,6 +43,10 @@ checks.negative_data_rejection.expected-statuses = ["400", "401", "422", "426"]
 [[operations]]
 include-path = "/tickets/{{org_id}}/{{ticket}}"
 checks.negative_data_rejection.expected-statuses = ["200", "400", "401", "404", "409", "422"]
+
+[[operations]]
+include-path-regex = "^/hooks/"
+checks.positive_data_acceptance.expected-statuses = ["200", "404", "409", "422"]
 
 [[operations]]
 include-path = "/orgs/{{org_id}}/secret"
