@@ -50,7 +50,7 @@ ROADS = {
     ("queued", "sent"): Road("M280 226C300 70 560 60 810 117", 480, 116, "middle", 30),
     ("queued", "failed"): Road("M280 294C300 450 560 460 810 413", 440, 462, "middle", 32),
     ("queued", "cancelled"): Road("M235 294 178 393", 186, 330, "end", 18),
-    ("sending", "cancelled"): Road("M530 294C430 420 330 436 238 436", 150, 492, "middle", 24),
+    ("sending", "cancelled"): Road("M530 294C430 420 330 436 238 436", 165, 492, "middle", 24),
     ("queued", "expired"): Road("M262 294C262 480 380 560 500 570", 290, 560, "end", 12),
     ("sending", "expired"): Road("M590 294V533", 604, 470, "start", 22),
     ("failed", "sent"): Road("M962 366V167", 974, 300, "start", 14),
@@ -58,10 +58,12 @@ ROADS = {
     ("queued", "delivered"): Road("M270 226C290 -40 1100 -20 1285 223", 1010, 24, "middle", 60),
     ("sending", "delivered"): Road("M677 262H1200", 1092, 284, "start", 16),
     ("failed", "delivered"): Road("M988 390 1225 298", 1110, 366, "start", 22),
-    ("cancelled", "delivered"): Road("M90 463C100 700 1330 700 1330 297", 700, 660, "middle", 40),
-    ("expired", "delivered"): Road("M677 590C1000 640 1290 560 1290 297", 1190, 560, "start", 30),
+    ("cancelled", "delivered"): Road(
+        "M80 463C20 640 240 672 700 672S1330 560 1330 297", 700, 660, "middle", 40
+    ),
+    ("expired", "delivered"): Road("M677 590C1000 640 1290 560 1290 297", 880, 644, "start", 30),
     ("cancelled", "sent"): Road(
-        "M62 430C10 430 12 300 14 200S60 24 300 22S820 14 886 94", 36, 70, "start", 22
+        "M62 430C10 430 12 300 14 200S60 24 300 22S820 14 886 94", 110, 92, "start", 22
     ),
     ("expired", "sent"): Road("M677 575C1130 600 1160 250 988 140", 700, 530, "start", 34),
 }
