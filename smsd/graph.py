@@ -29,7 +29,7 @@ from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Doorman
 from smsd.gateway.hashing import Hashing
 from smsd.gateway.hearing import Hearing
-from smsd.gateway.hooks import Hooks
+from smsd.gateway.hooks import TESTS, Hooks
 from smsd.gateway.inbox import Inbox
 from smsd.gateway.keys import Keys
 from smsd.gateway.outbox import Outbox
@@ -51,6 +51,7 @@ from smsd.gateway.upkeep import Upkeep
 from smsd.gateway.visit import Limits
 from smsd.outward.courier import Courier
 from smsd.outward.gates import Gates
+from smsd.outward.names import make_room
 from smsd.phone.desk import Gateway
 from smsd.phone.door import PhoneDoor
 from smsd.phone.factory import LinkFactory
@@ -270,6 +271,7 @@ class Parts:
         """Make known that this node is here; its sessions of an earlier life are over."""
         await phones.leave(self._database, self.node.node_id)
         await self._upkeep.beat()
+        make_room(self._reactor, TESTS)
         self._links.start()
         self._upkeep.start()
 

@@ -15,6 +15,12 @@ class Unknown(Exception):
     """The name has no address, or none that can be read."""
 
 
+def make_room(reactor: Any, posts: int) -> None:
+    """Let so many posts more look names up at once: the reactor's resolver takes a thread for each,
+    for as long as a dead server of names lets it wait. Threads are made when they are needed."""
+    reactor.suggestThreadPoolSize(reactor.getThreadPool().max + posts)
+
+
 async def look_up(reactor: Any, host: str) -> list[Address]:
     """All addresses of a name, or the one that ``host`` is itself; raises `Unknown`.
 

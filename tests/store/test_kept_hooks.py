@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from smsd.domain.numbers import address_key
 from smsd.store import erasure, events, hooks
 from smsd.store.hooks import HookChange, NewHook
+from smsd.store.statements import named
 
 DAY = 86_400
 URL = "https://app.example.com/"
@@ -199,6 +200,9 @@ async def test_deliveries_come_the_newest_first_and_in_pages(database):
     assert await hooks.deliveries(database, "acme", "h1", before_id=None, limit=5) == []
     assert await hooks.deliveries(database, "acme", "none", before_id=None, limit=5) is None
     await ask(database, POSTED, org="acme", most=5)
+    await ask(database, "UPDATE hooks SET hook_id = 'h2'")
+    await made(database)
+    assert await hooks.deliveries(database, "acme", "h2", before_id=None, limit=5) == []
     page = await hooks.deliveries(database, "acme", "h1", before_id=None, limit=3)
     assert [(each.id, each.event_id, each.answer) for each in page] == [
         (5, 3, "answer 5"),
@@ -208,6 +212,20 @@ async def test_deliveries_come_the_newest_first_and_in_pages(database):
     rest = await hooks.deliveries(database, "acme", "h1", before_id=3, limit=3)
     assert [each.id for each in rest] == [2, 1]
     assert await hooks.deliveries(database, "other", "h1", before_id=None, limit=5) is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_restored_hook_goes_on_behind_what_the_backup_does_not_know(database):
+    await listening(database, "acme")
+    await made(database)
+    await append(database, sms())
+    await ask(database, LEASE)
+    await database.run(named("move_counters_everywhere"))
+    seen, first = await one(database), (await events.bounds(database, ["acme"]))["acme"].first
+    assert (seen.cursor, seen.behind, seen.tries) == (first, 0, 0)
+    assert (await lease(database))[:2] == (None, None)
+    await append(database, sms())
+    assert (await one(database)).behind == 1
 
 
 # -- gone ------------------------------------------------------------------------------------

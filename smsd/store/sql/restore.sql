@@ -8,11 +8,19 @@ SELECT
 
 -- move_counters_everywhere --
 -- Ids that were given out after the backup was made are never given out again; of orgs that have
--- gone, too. What happened since the backup was made has no event: every cursor has missed it.
-UPDATE org_counters
-SET last_id = last_id + 1000000,
-    last_event = last_event + 1000000,
-    events_from = last_event + 1000000
+-- gone, too. What happened since the backup was made has no event: every cursor has missed it, and
+-- hooks go on behind that.
+WITH moved AS (
+    UPDATE org_counters
+    SET last_id = last_id + 1000000,
+        last_event = last_event + 1000000,
+        events_from = last_event + 1000000
+    RETURNING org_id, events_from
+)
+UPDATE hooks AS h
+SET cursor = m.events_from, tries = 0, leased_by = NULL, leased_until = NULL
+FROM moved AS m
+WHERE h.org_id = m.org_id
 
 -- forget_nodes_everywhere --
 -- Nobody is on line any more.
