@@ -39,10 +39,11 @@ STATES_AT = {
     "expired": (590, 570),
     "delivered": (1290, 260),
 }
-BIRTHS_AT = {"queued": (40, 260), "sending": (590, 138)}
+BIRTHS_AT = {"queued": (40, 260), "sending": (590, 138), "failed": (900, 520)}
 ROADS = {
     (NOWHERE, "queued"): Road("M40 260H190", 113, 216, "middle", 16),
     (NOWHERE, "sending"): Road("M590 138V223", 604, 150, "start", 15),
+    (NOWHERE, "failed"): Road("M900 520V437", 914, 496, "start", 16),
     ("queued", "sending"): Road("M367 246H500", 435, 194, "middle", 17),
     ("sending", "queued"): Road("M503 276H370", 435, 298, "middle", 17),
     ("sending", "sent"): Road("M677 248 812 156", 768, 212, "start", 22),

@@ -25,6 +25,8 @@ from smsd.gateway.allowances import Allowances
 from smsd.gateway.attendance import Attendance
 from smsd.gateway.bell import Bell
 from smsd.gateway.claims import ClaimPolicy
+from smsd.gateway.confirmations import Confirmations
+from smsd.gateway.consent import Consent
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Doorman
 from smsd.gateway.hashing import Hashing
@@ -114,6 +116,10 @@ class Parts:
             self._pacing,
         )
         self._paces = Paces(database, self._allowances, self._dispatch, self._pacing)
+        self._consent = Consent(database, self._allowances)
+        self._confirmations = Confirmations(
+            database, self._allowances, self._dispatch, self._bell, self._spawn
+        )
         self._attendance = Attendance(
             database,
             self._roster,
@@ -137,7 +143,14 @@ class Parts:
             keep=settings.keep_events * DAY,
             now=time.time,
         )
-        self._inbox = Inbox(database, self._doorman, self._patience, quotas, self._bell)
+        self._inbox = Inbox(
+            database,
+            self._doorman,
+            self._patience,
+            quotas,
+            self._bell,
+            stored=self._confirmations.heard,
+        )
         self._results = Results(database, self._roster, self._dispatch, self._patience, self._bell)
         self._recalls = Recalls(
             reactor, database, self._roster, self._results, self._patience, self._bell
@@ -185,6 +198,7 @@ class Parts:
             bell=self._bell,
             schedule=Schedule(database, self._dispatch, self._bell),
             streams=self._streams,
+            confirmations=self._confirmations,
             keep_events=settings.keep_events,
             keep_messages=settings.keep_messages,
             keep_keys=settings.keep_keys,
@@ -222,6 +236,7 @@ class Parts:
             self._keys,
             self._hooks,
             self._paces,
+            self._consent,
             self._paces.sims,
             self.readiness.parts,
             PhoneDoor(self._links),

@@ -9,6 +9,7 @@ import re
 
 from msgspec import Struct
 
+from smsd.domain.opt_outs import OptOuts
 from smsd.domain.pacing import Pace
 
 #: A number's beginning, as `smsd.domain.numbers.clean` leaves it.
@@ -45,7 +46,7 @@ class Own(Struct, frozen=True, kw_only=True):
 
     The org itself sets how fast its SIMs may send: ``paces``, by the SIM as it is asked for
     (`smsd.domain.records.Wish.key`), ``*`` for each that has none of its own. ``phones_pace``: a
-    phone of it said so too, once at least.
+    phone of it said so too, once at least. ``opt_outs``: how it keeps to STOP; None: it does not.
     """
 
     max_stored: int | None = None
@@ -55,6 +56,7 @@ class Own(Struct, frozen=True, kw_only=True):
     queue_ttl: int | None = None
     paces: dict[str, Pace] | None = None
     phones_pace: bool = False
+    opt_outs: OptOuts | None = None
 
     @property
     def has_paces(self) -> bool:

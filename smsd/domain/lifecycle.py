@@ -41,6 +41,7 @@ UNSENT: frozenset[Status] = frozenset({"failed", "cancelled", "expired"})
 BIRTHS: dict[Status, str] = {
     "queued": "stored, to wait for its turn",
     "sending": "stored for a phone that has a place",
+    "failed": "stored, and its number has opted out",
 }
 
 STEPS: tuple[Step, ...] = (
@@ -52,7 +53,8 @@ STEPS: tuple[Step, ...] = (
     Step(
         "queued",
         "failed",
-        "an earlier push had failed, it waited too long, or the operator ended it",
+        "an earlier push had failed, it waited too long, its number opted out, or the operator "
+        "ended it",
     ),
     Step("queued", "cancelled", "taken back, and surely at no phone"),
     Step("sending", "cancelled", "its phone was asked for it, and will never send it"),

@@ -9,8 +9,10 @@ seconds. An org without limits costs one look into a dictionary.
 from __future__ import annotations
 
 from collections.abc import Collection
+from collections.abc import Set as AbstractSet
 
 from smsd.domain.allowance import Allowance, Own
+from smsd.domain.opt_outs import OptOuts
 from smsd.store import limits
 from smsd.store.database import Database
 
@@ -24,6 +26,8 @@ class Allowances:
         self._own: dict[str, Own] = {}
         self._of: dict[str, Allowance | None] = {}
         self._paced: dict[str, Own] = {}
+        #: How orgs keep to STOP, those that do.
+        self._opting: dict[str, OptOuts] = {}
         self.renew(default)
 
     def of(self, org_id: str) -> Allowance | None:
@@ -34,6 +38,14 @@ class Allowances:
         """What is set for the org's SIMs; None where none of them is paced."""
         return self._paced.get(org_id)
 
+    def opt_outs(self, org_id: str) -> OptOuts | None:
+        """How the org keeps to STOP; None where it does not."""
+        return self._opting.get(org_id)
+
+    def keeping_to_stop(self, org_ids: AbstractSet[str]) -> AbstractSet[str]:
+        """Those of these orgs that do."""
+        return self._opting.keys() & org_ids
+
     def learn(self, org_id: str, own: Own | None) -> None:
         """This is the operator's word for the org; None where there is none."""
         if own != self._own.get(org_id):
@@ -43,6 +55,8 @@ class Allowances:
                 self._of[org_id] = _limiting(own.over(self.default))
                 if own.has_paces:
                     self._paced[org_id] = own
+                if own.opt_outs is not None:
+                    self._opting[org_id] = own.opt_outs
 
     def renew(self, default: Allowance) -> None:
         """The settings say this from here on."""
@@ -60,6 +74,7 @@ class Allowances:
         self._own.pop(org_id, None)
         self._of.pop(org_id, None)
         self._paced.pop(org_id, None)
+        self._opting.pop(org_id, None)
 
 
 def _limiting(allowance: Allowance) -> Allowance | None:

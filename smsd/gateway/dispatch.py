@@ -250,11 +250,12 @@ class Dispatch:
             ledger=visit.identity.keeps_ledger,
             places=places,
         )
-        tickets, _ = await surely(claim, self._database, self._patience, visit)
-        if len(tickets) < places:
+        tickets, ended = await surely(claim, self._database, self._patience, visit)
+        if len(tickets) + len(ended) < places:
             self._calm(visit, seen)
+        self._tell_of_refused(visit.org_id, ended)
         await self._give(visit, tickets)
-        return len(tickets) == places
+        return len(tickets) + len(ended) == places
 
     async def _claim_in_turn(self, visit: Visit, places: int) -> bool:
         """The same of paced SIMs; of those that may send no more for now the wheel will tell."""
@@ -262,10 +263,20 @@ class Dispatch:
         if not parted.paced:
             return False
         claim = self._pacing.claim(visit, parted, places)
-        tickets, _ = await surely(claim.run(self._database), self._database, self._patience, visit)
+        tickets, ended = await surely(
+            claim.run(self._database), self._database, self._patience, visit
+        )
         self._pacing.claimed(visit, claim)
+        self._tell_of_refused(visit.org_id, ended)
         await self._give(visit, tickets)
-        return len(tickets) == places
+        # One that was refused has given its turn to another.
+        return bool(ended) or len(tickets) == places
+
+    def _tell_of_refused(self, org_id: str, ids: Sequence[int]) -> None:
+        for id_ in ids:
+            self._log.info(
+                "ticket {org}/{ticket} failed: {error}", org=org_id, ticket=id_, error="opted_out"
+            )
 
     async def _give(self, visit: Visit, tickets: list[Ticket]) -> None:
         """Push what was claimed, or put it back where the phone has left meanwhile."""

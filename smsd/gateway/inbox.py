@@ -7,7 +7,8 @@ is known: else one without an id would be stored twice.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 
 from smsd.domain.errors import Unauthorised
 from smsd.domain.records import Inbound
@@ -27,7 +28,8 @@ ROW = 200
 
 
 class Inbox:
-    """Takes what phones have received; returns after the commit."""
+    """Takes what phones have received; returns after the commit. ``stored`` hears
+    of all rows, and the orgs that they belong to."""
 
     def __init__(
         self,
@@ -36,9 +38,12 @@ class Inbox:
         patience: Patience,
         quotas: Quotas,
         bell: Bell,
+        *,
+        stored: Callable[[AbstractSet[str], Sequence[NewMessage]], None],
     ) -> None:
         self._database = database
         self._bell = bell
+        self._stored_in = stored
         self._quotas = quotas
         self._doorman = doorman
         self._patience = patience
@@ -112,7 +117,9 @@ class Inbox:
 
     async def _write(self, entries: Sequence[list[NewMessage]]) -> list[bool]:
         ids = await messages.append(self._database, rows := numbered(entries))
-        self._bell.ring(*{row.org_id for row in rows})
+        org_ids = {row.org_id for row in rows}
+        self._bell.ring(*org_ids)
+        self._stored_in(org_ids, rows)
         return _safe(entries, ids)
 
     async def _recall(

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
 from smsd.domain.call_key import CallKey
-from smsd.domain.errors import Invalid, NotCancellable, Unauthorised
+from smsd.domain.errors import Invalid, NotCancellable, Unauthorised, Unavailable
 from smsd.domain.numbers import address_key, clean, digits
 from smsd.domain.query import MessageQuery
 from smsd.domain.records import Draft, Ticket, Wish, new_ref
@@ -38,7 +38,7 @@ from smsd.gateway.quotas import Quotas
 from smsd.gateway.recalls import Recalls
 from smsd.gateway.roster import Roster
 from smsd.gateway.spawn import Spawn
-from smsd.store import call_keys, erasure, messages, tickets
+from smsd.store import call_keys, erasure, messages, opt_outs, tickets
 from smsd.store.batch import Batch
 from smsd.store.call_keys import Earlier
 from smsd.store.database import Database
@@ -53,10 +53,12 @@ LONG_AGO = 3.0
 
 class Stored(NamedTuple):
     """The ids of a call's tickets, and which of them nobody may push any more: they have ended,
-    or wait again, while nobody knew that they were there."""
+    or wait again, while nobody knew that they were there. ``refused``: those of them whose number
+    has opted out."""
 
     ids: list[int]
     gone: frozenset[int] = frozenset()
+    refused: frozenset[int] = frozenset()
 
 
 Answer = Stored | None
@@ -225,11 +227,15 @@ class Outbox:
             self._dispatch.withdraw(call.offers)
             raise
         self.accepted += len(stored.ids)
-        given = await self._hand_over(stored, call.rows, call.offers)
+        if stored.refused or self._may_refuse(call):
+            stored = await self._refused(stored, call)
+        given = await self._hand_over_rest(stored, call)
         results = [
             AcceptedTicket(id_, draft.to, "sending" if pushed else "queued")
             for id_, draft, pushed in zip(stored.ids, drafts, given, strict=True)
         ]
+        if stored.refused:
+            results = [_failed(one) if one.id in stored.refused else one for one in results]
         if delays is not None:
             results = list(map(_delayed, results, delays))
         return Accepted(online, self._with_outlooks(results, call, given) if ahead else results)
@@ -299,14 +305,50 @@ class Outbox:
             self._dispatch.withdraw(call.offers)
             return
         self.accepted += len(stored.ids)
-        gone = [at for at, id_ in enumerate(stored.ids) if id_ in stored.gone]
-        there = [at for at, id_ in enumerate(stored.ids) if id_ not in stored.gone]
-        self._dispatch.withdraw([call.offers[at] for at in gone])
-        await self._hand_over(
+        if self._may_refuse(call):
+            stored = await self._patience.insist(lambda: self._look_for_refused(stored, call))
+        await self._hand_over_rest(stored, call)
+
+    async def _hand_over_rest(self, stored: Stored, call: _Call) -> list[bool]:
+        """Hand over all but those that nobody may push; whether each was given to a session."""
+        gone = stored.gone | stored.refused
+        if not gone:
+            return await self._hand_over(stored, call.rows, call.offers)
+        there = [at for at, id_ in enumerate(stored.ids) if id_ not in gone]
+        each = zip(stored.ids, call.offers, strict=True)
+        self._dispatch.withdraw([offer for id_, offer in each if id_ in gone])
+        given = await self._hand_over(
             Stored([stored.ids[at] for at in there]),
             [call.rows[at] for at in there],
             [call.offers[at] for at in there],
         )
+        pushed = {stored.ids[at] for at, yes in zip(there, given, strict=True) if yes}
+        return [id_ in pushed for id_ in stored.ids]
+
+    # -- numbers that have opted out -----------------------------------------------------------
+
+    def _may_refuse(self, call: _Call) -> bool:
+        """Whether a STOP may have been stored between this call's snapshot and its commit."""
+        return self._quotas.opts_out(call.org_id)
+
+    async def _refused(self, stored: Stored, call: _Call) -> Stored:
+        try:
+            return await self._look_for_refused(stored, call)
+        except Unavailable:
+            known: Deferred[list[Answer]] = Deferred()
+            known.callback([stored])
+            self.accepted -= len(stored.ids)
+            self._spawn("handing over what was stored", self._hand_over_late(known, call))
+            raise
+
+    async def _look_for_refused(self, stored: Stored, call: _Call) -> Stored:
+        each = zip(stored.ids, call.offers, strict=True)
+        given = [id_ for id_, offer in each if offer.visit and id_ not in stored.gone]
+        org_id = call.org_id
+        refused = await opt_outs.refuse_given(self._database, org_id, stored.ids, given=given)
+        if refused:
+            self._bell.ring(call.org_id)
+        return stored._replace(refused=refused)
 
     async def _write(self, calls: Sequence[_Call]) -> list[Answer]:
         self._sent = self._patience.now
@@ -375,9 +417,19 @@ class Outbox:
 def _answers(entries: Sequence[list[NewMessage]], ids: dict[int, int]) -> list[Answer]:
     """To each entry; None where its org does not exist."""
     return [
-        Stored([ids[row.ord] for row in entry]) if all(row.ord in ids for row in entry) else None
+        _stored([ids[row.ord] for row in entry]) if all(row.ord in ids for row in entry) else None
         for entry in entries
     ]
+
+
+def _stored(ids: list[int]) -> Stored:
+    if min(ids) > 0:
+        return Stored(ids)
+    return Stored([abs(id_) for id_ in ids], refused=frozenset(-id_ for id_ in ids if id_ < 0))
+
+
+def _failed(ticket: AcceptedTicket) -> AcceptedTicket:
+    return replace(ticket, status="failed", not_before=None)
 
 
 def _row(org_id: str, draft: Draft, wish: Wish, offer: Offer, timing: Timing) -> NewMessage:

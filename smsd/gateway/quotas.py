@@ -35,6 +35,10 @@ class Quotas:
         """What limits the org's calls; None, and that is all that it costs, where nothing does."""
         return self._allowances.of(org_id)
 
+    def opts_out(self, org_id: str) -> bool:
+        """Whether the org keeps to it when a number says STOP."""
+        return self._allowances.opt_outs(org_id) is not None
+
     async def arriving(
         self, org_id: str, allowed: Allowance, number: int
     ) -> AbstractContextManager[None]:

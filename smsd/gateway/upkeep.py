@@ -14,6 +14,7 @@ from smsd.domain.errors import Unauthorised, Unavailable
 from smsd.gateway.allowances import Allowances
 from smsd.gateway.attendance import Attendance
 from smsd.gateway.bell import Bell
+from smsd.gateway.confirmations import Confirmations
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Doorman
 from smsd.gateway.keys import Keys
@@ -62,6 +63,7 @@ class Upkeep:
     bell: Bell
     schedule: Schedule
     streams: Streams
+    confirmations: Confirmations
     #: Days.
     keep_events: int
     #: Days; 0: for ever.
@@ -89,6 +91,7 @@ class Upkeep:
         self._every(5, "closed orgs", self.dismiss_closed)
         self._every(5, "limits", self.look_at_limits)
         self._every(5, "tickets that waited too long", self.expire)
+        self._every(15, "answers to opt-outs", self.confirmations.sweep)
         self._every(60, "pruning", self._prune)
         self._every(600, "listening on", self.streams.renew)
         self._every(600, "deleting old events", self.delete_old_events)

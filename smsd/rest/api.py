@@ -38,6 +38,13 @@ from smsd.rest.hooks import change_hook, delete_hook, list_hooks, make_hook, sho
 from smsd.rest.keys import delete_key, list_keys, make_key, show_key
 from smsd.rest.messages import read_messages
 from smsd.rest.openapi import described
+from smsd.rest.opt_outs import (
+    add_opt_out,
+    lift_opt_out,
+    list_opt_outs,
+    set_opt_outs,
+    show_opt_out,
+)
 from smsd.rest.paces import list_paces, set_pace
 from smsd.rest.pages import Page
 from smsd.rest.problems import allowed, translated
@@ -65,6 +72,11 @@ ROUTES: tuple[Route, ...] = (
     list_sims,
     list_paces,
     set_pace,
+    list_opt_outs,
+    set_opt_outs,
+    show_opt_out,
+    add_opt_out,
+    lift_opt_out,
     rotate_secret,
     make_key,
     list_keys,
@@ -174,7 +186,7 @@ class Api(Resource):
         """What Klein found no route for."""
         error: Any = failure.value
         if request.method == b"OPTIONS" and request.path == b"*":
-            error = MethodNotAllowed(["DELETE", "GET", "HEAD", "PATCH", "POST"])
+            error = MethodNotAllowed(["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"])
         if request.method == b"OPTIONS" and isinstance(error, MethodNotAllowed):
             self._cors.mark_preflight(request)
             reply = Reply(status=204, content_type=None, headers={"Allow": allowed(error)})

@@ -12,7 +12,7 @@ from smsd.rest.request import Request
 
 ANY = "*"
 _PREFLIGHT = {
-    "Access-Control-Allow-Methods": "GET, POST, PATCH, DELETE",
+    "Access-Control-Allow-Methods": "GET, POST, PUT, PATCH, DELETE",
     "Access-Control-Allow-Headers": "Authorization, Content-Type, X-Secret-Key, X-Org-Id, "
     "X-Claim-Token, X-Request-Id, Idempotency-Key, Last-Event-ID",
     "Access-Control-Max-Age": "600",

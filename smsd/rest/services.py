@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from smsd.gateway.consent import Consent
 from smsd.gateway.doorman import Caller, Doorman, Newcomer
 from smsd.gateway.hearing import Hearing
 from smsd.gateway.hooks import Hooks
@@ -50,6 +51,7 @@ class Services:
     keys: Keys
     hooks: Hooks
     paces: Paces
+    consent: Consent
     sims: Callable[[Caller], Awaitable[bytes]]
     readiness: Callable[[], Awaitable[Mapping[str, str]]]
     upgrade: Upgrade

@@ -65,6 +65,8 @@ class NewMessage(Struct, kw_only=True, omit_defaults=True):
     expires_at: int | None = None
     ttl: int | None = None
     receipt: bool | None = None
+    #: The id of an SMS that this ticket answers, also where its number has opted out.
+    answers: int | None = None
 
 
 class Served(Struct, frozen=True):
@@ -111,7 +113,8 @@ async def append(where: Database | Transaction, rows: Sequence[NewMessage]) -> d
     """Store rows (each with its place as its ``ord``); the ids given out, by ``ord``.
 
     A row that is missing from the answer belongs to an org that does not exist, or to a call
-    whose key was taken. After `Unanswered` see `appended`.
+    whose key was taken. A ticket whose number has opted out is stored as failed, and its id is
+    below zero here. After `Unanswered` see `appended`.
     """
     return dict(await batches.write(where, _APPEND, rows=jsoned(rows)))
 
@@ -120,7 +123,8 @@ async def appended(
     database: Database, rows: Sequence[NewMessage], batch_id: str
 ) -> dict[int, int] | None:
     """What ``append`` gave out for these rows, whose answer was lost; None: it stored nothing
-    and never will. Of calls with a key it does not say whether the key was taken."""
+    and never will. Of calls with a key it does not say whether the key was taken, and of tickets
+    not whether they were refused."""
     firsts = await batches.look_up(database, batch_id)
     if firsts is None:
         return None

@@ -104,7 +104,10 @@ class Claim:
             queues, found.meters, waiting, found.last, now=found.now, places=self.places
         )
         self.opens_in = {queue: at - found.now for queue, at in {**opens, **later}.items()}
-        return await self._take(tx, batch_id, chosen, queues) if chosen else Handed([], [])
+        handed = await self._take(tx, batch_id, chosen, queues) if chosen else Handed([], [])
+        if handed.ended:  # they have left their turns to others
+            self.opens_in = {}
+        return handed
 
     async def _turns(self, tx: Transaction, queues: list[str]) -> list[Waiting]:
         rows = await tx.run(_TURNS, org_id=self.org_id, sim_keys=queues, most=self.places)

@@ -36,7 +36,7 @@ def test_every_state_can_be_reached_and_every_ticket_can_end():
 
 
 def test_final_states_never_change_but_for_a_success_that_is_heard_of_late():
-    final = set(STATES) - set(BIRTHS)
+    final = set(STATES) - {"queued", "sending"}
     assert [(s.leaves, s.enters) for s in STEPS if s.leaves in final] == [
         ("failed", "sent"),
         ("cancelled", "sent"),

@@ -92,6 +92,13 @@ HARMLESS: dict[str, str] = {
     "read_turns": "reads",
     "claim_in_turn": "of one transaction, whose commit counts; of paced SIMs, which tests of their "
     "own kill",
+    "set_opt_outs": "an org's; how it keeps to STOP from then on, nothing of a message",
+    "opt_out": "an org's; it says so again where it heard nothing",
+    "lift_opt_out": "an org's; it says so again where it heard nothing",
+    "read_opt_outs": "reads",
+    "owing_everywhere": "reads",
+    "refuse_given": "of orgs that keep to STOP, of which this campaign has none; may be repeated",
+    "take_owed": "of one transaction with append_messages, whose commit counts",
     "set_paces": "an org's; how fast it sends from then on, nothing of a message",
     "set_limits": "an operator's; what is allowed from then on, nothing of a message",
     "settle_deliveries": "of delivery reports, of which this campaign has none; may be repeated",

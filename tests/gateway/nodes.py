@@ -24,6 +24,8 @@ from smsd.domain.records import Draft, Result, Sim, Ticket
 from smsd.gateway.allowances import UNLIMITED, Allowances
 from smsd.gateway.attendance import Attendance
 from smsd.gateway.bell import Bell
+from smsd.gateway.confirmations import Confirmations
+from smsd.gateway.consent import Consent
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller, Doorman, Newcomer
 from smsd.gateway.hashing import Hashing
@@ -298,6 +300,10 @@ class Node:
             self.pacing,
         )
         self.paces = Paces(watched, self.allowances, self.dispatch, self.pacing)
+        self.consent = Consent(watched, self.allowances)
+        self.confirmations = Confirmations(
+            watched, self.allowances, self.dispatch, self.bell, self.spawn
+        )
         self.attendance = Attendance(
             watched,
             self.roster,
@@ -311,7 +317,14 @@ class Node:
             limits=limits,
         )
         self.keys = Keys(watched, self.doorman, self.roster, self.attendance)
-        self.inbox = Inbox(watched, self.doorman, self.patience, self.quotas, self.bell)
+        self.inbox = Inbox(
+            watched,
+            self.doorman,
+            self.patience,
+            self.quotas,
+            self.bell,
+            stored=self.confirmations.heard,
+        )
         self.results = Results(watched, self.roster, self.dispatch, self.patience, self.bell)
         self.recalls = Recalls(clock, watched, self.roster, self.results, self.patience, self.bell)
         self.outbox = Outbox(
@@ -356,6 +369,7 @@ class Node:
             bell=self.bell,
             schedule=Schedule(watched, self.dispatch, self.bell),
             streams=self.streams,
+            confirmations=self.confirmations,
             keep_events=7,
         )
 

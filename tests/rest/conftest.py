@@ -29,9 +29,12 @@ from smsd.domain.credentials import Credentials
 from smsd.domain.errors import Invalid, StillAsking, Unauthorised, UnknownKey, WrongKey
 from smsd.domain.happenings import EventQuery
 from smsd.domain.keys import Key, Scope
+from smsd.domain.numbers import address_key
+from smsd.domain.opt_outs import OptOuts
 from smsd.domain.pacing import Pace
 from smsd.domain.query import MessageQuery
 from smsd.domain.records import Draft, Inbound, Wish
+from smsd.gateway.consent import Page
 from smsd.gateway.doorman import Caller, Newcomer
 from smsd.gateway.hooks import MadeHook
 from smsd.gateway.keys import MadeKey
@@ -48,6 +51,7 @@ from smsd.rest.site import Site
 from smsd.store.events import Wanted
 from smsd.store.hooks import Delivery, HookChange, HookSeen, NewHook
 from smsd.store.keys import KeySeen, NewKey
+from smsd.store.opt_outs import OptedOut
 from smsd.store.tickets import Moment, TicketSeen
 
 ORG, SECRET = "myorg", "my-secret-key-123"
@@ -249,10 +253,42 @@ class Notes:
             keys=gateway,
             hooks=Hooked(),  # type: ignore[arg-type]
             paces=Slow(),  # type: ignore[arg-type]
+            consent=Quiet(),  # type: ignore[arg-type]
             sims=self.sims,
             readiness=self.readiness,
             upgrade=lambda *who, **options: self.upgrade(*who, **options),
         )
+
+
+class Quiet:
+    """A list of opt-outs, which keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.kept: OptOuts | None = OptOuts(scope="sim", help="Ask at the desk.")
+        self.listed = [OptedOut("1555", "+1555", "1666", "2026-01-31T12:00:00+00:00", "STOP")]
+
+    async def how(self, caller: Caller) -> OptOuts | None:
+        return self.kept
+
+    async def set_how(self, caller: Caller, how: OptOuts | None) -> OptOuts | None:
+        self.kept = how
+        return how
+
+    async def page(self, caller: Caller, *, after: tuple[str, str], most: int) -> Page:
+        behind = [one for one in self.listed if (one.key, one.sim) > after]
+        return Page(behind[:most], len(behind) > most)
+
+    async def of(self, caller: Caller, number: str) -> list[OptedOut]:
+        return [one for one in self.listed if one.key == address_key(number)]
+
+    async def add(self, caller: Caller, number: str) -> list[OptedOut]:
+        self.listed.append(OptedOut(address_key(number), number, "", "2026-02-01", None))
+        return await self.of(caller, number)
+
+    async def lift(self, caller: Caller, number: str) -> bool:
+        found = await self.of(caller, number)
+        self.listed = [one for one in self.listed if one not in found]
+        return bool(found)
 
 
 class Slow:

@@ -33,7 +33,7 @@ def test_an_allowed_page_is_told_what_it_may_send(
 ) -> None:
     headers = ask(notes, clock, browser, origins, APP).headers
     assert headers["access-control-allow-origin"] == told
-    assert headers["access-control-allow-methods"] == "GET, POST, PATCH, DELETE"
+    assert headers["access-control-allow-methods"] == "GET, POST, PUT, PATCH, DELETE"
     expected = {"Authorization", "Content-Type", "X-Secret-Key", "X-Org-Id", "X-Request-Id"}
     assert expected | {"Idempotency-Key"} <= set(
         headers["access-control-allow-headers"].split(", ")

@@ -26,6 +26,7 @@ BODIES: dict[str, Any] = {
     "/ask/<org_id>": {"to": "+15553334444", "body": "hi?"},
     "/orgs/<org_id>/secret": {"new_secret_key": "another-secret-456"},
     "/paces/<org_id>": {"max_per_minute": 5},
+    "/optouts/<org_id>": {"enabled": True},
     "/keys/<org_id>": ASKED,
     "/hooks/<org_id>": {"url": "https://app.example.com/sms"},
     "/hooks/<org_id>/<id>": {"enabled": True},
@@ -56,6 +57,7 @@ def call(browser: Browser, each: Any, org: str = "myorg", **headers: str) -> Ans
         .replace("<org_id>", org)
         .replace("<id>", "3f9a0c51e7d2")
         .replace("<ticket>", "5")
+        .replace("<number>", "+1555")
     )
     query = "?address=1555" if each.query and each.method == "DELETE" else ""
     body = BODIES[each.paths[0]] if each.body else None

@@ -26,6 +26,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/ask/<org_id>": {"to": "+15553334444", "body": "hi?"},
     "/orgs/<org_id>/secret": {"new_secret_key": "another-secret-456"},
     "/paces/<org_id>": {"max_per_minute": 5},
+    "/optouts/<org_id>": {"enabled": True},
     "/keys/<org_id>": {"name": "one", "scopes": ["read"]},
     "/hooks/<org_id>": {"url": "https://app.example.com/sms"},
     "/hooks/<org_id>/<id>": {"enabled": True},
@@ -46,7 +47,9 @@ def call(browser: Browser, method: str, path: str, org: str, secret: str | None)
     """Call a route as ``org`` with this secret, in the path where the path has a place for it."""
     filled = path.replace("<org_id>", org).replace("<secret_key>", secret or "none-at-all-x")
     filled = filled.replace("<id>", "3f9a0c51e7d2").replace("<ticket>", "5")
-    body = {"org_id": org, **BODIES[path]} if method in ("POST", "PATCH") else None
+    filled = filled.replace("<number>", "+1555")
+    takes = method in ("POST", "PATCH") or (method == "PUT" and path in BODIES)
+    body = {"org_id": org, **BODIES[path]} if takes else None
     headers = {} if secret is None or "<secret_key>" in path else {"X_Secret_Key": secret}
     query = "?address=%2B1555" if method == "DELETE" else ""
     return browser.ask(method, filled + query, json=body, **headers)
@@ -380,7 +383,7 @@ def test_a_method_that_a_path_does_not_take_is_405(
         ("/health", "GET, HEAD, OPTIONS"),
         ("/webhook", "OPTIONS, POST"),
         ("/send/myorg/", "OPTIONS, POST"),
-        ("*", "DELETE, GET, HEAD, OPTIONS, PATCH, POST"),
+        ("*", "DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"),
     ],
 )
 def test_options_lists_what_a_path_takes(browser: Browser, path: str, allowed: str) -> None:

@@ -232,6 +232,7 @@ CREATE TABLE public.messages (
     key_id text,
     receipt boolean,
     delivered_at timestamp with time zone,
+    answers bigint,
     CONSTRAINT messages_lifecycle CHECK (
 CASE direction
     WHEN 'in'::text THEN ((status = 'received'::text) AND (sim_key IS NULL) AND (ref IS NULL) AND (attempts = 0))
@@ -256,12 +257,35 @@ CREATE TABLE public.nodes (
     seen_at timestamp with time zone NOT NULL
 );
 
+CREATE TABLE public.opt_out_answers (
+    org_id text NOT NULL,
+    address_key text NOT NULL,
+    what text NOT NULL,
+    address text NOT NULL,
+    sim_slot smallint,
+    sim_number text,
+    message_id bigint NOT NULL,
+    at timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    answered boolean DEFAULT false NOT NULL
+);
+
+CREATE TABLE public.opt_outs (
+    org_id text NOT NULL,
+    address_key text NOT NULL,
+    sim_digits text NOT NULL,
+    address text NOT NULL,
+    since timestamp with time zone DEFAULT clock_timestamp() NOT NULL,
+    word text
+);
+
 CREATE TABLE public.org_counters (
     org_id text NOT NULL,
     last_id bigint DEFAULT 0 NOT NULL,
     last_event bigint DEFAULT 0 NOT NULL,
     events_from bigint DEFAULT 0 NOT NULL,
-    listens_until timestamp with time zone
+    listens_until timestamp with time zone,
+    opt_out_scope text,
+    CONSTRAINT org_counters_scope CHECK ((opt_out_scope = ANY (ARRAY['org'::text, 'sim'::text])))
 )
 WITH (fillfactor='50');
 
@@ -273,7 +297,8 @@ CREATE TABLE public.org_limits (
     to_prefixes text[],
     queue_ttl bigint,
     paces jsonb,
-    phones_pace boolean DEFAULT false NOT NULL
+    phones_pace boolean DEFAULT false NOT NULL,
+    opt_outs jsonb
 );
 
 CREATE TABLE public.org_locks (
@@ -360,6 +385,12 @@ ALTER TABLE ONLY public.messages
 ALTER TABLE ONLY public.nodes
     ADD CONSTRAINT nodes_pkey PRIMARY KEY (node_id);
 
+ALTER TABLE ONLY public.opt_out_answers
+    ADD CONSTRAINT opt_out_answers_pkey PRIMARY KEY (org_id, address_key, what);
+
+ALTER TABLE ONLY public.opt_outs
+    ADD CONSTRAINT opt_outs_pkey PRIMARY KEY (org_id, address_key, sim_digits);
+
 ALTER TABLE ONLY public.org_counters
     ADD CONSTRAINT org_counters_pkey PRIMARY KEY (org_id);
 
@@ -412,6 +443,8 @@ CREATE INDEX messages_sim ON public.messages USING btree (org_id, sim_digits, id
 
 CREATE INDEX messages_timed ON public.messages USING btree (org_id, COALESCE(not_before, expires_at)) WHERE ((status = 'queued'::text) AND ((not_before IS NOT NULL) OR (expires_at IS NOT NULL)));
 
+CREATE INDEX opt_out_answers_owed ON public.opt_out_answers USING btree (org_id) WHERE (NOT answered);
+
 CREATE INDEX org_limits_queue_ttl ON public.org_limits USING btree (org_id) WHERE (queue_ttl > 0);
 
 CREATE INDEX sessions_node ON public.sessions USING btree (node_id);
@@ -437,6 +470,12 @@ ALTER TABLE ONLY public.hooks
 
 ALTER TABLE ONLY public.known_addresses
     ADD CONSTRAINT known_addresses_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(org_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.opt_out_answers
+    ADD CONSTRAINT opt_out_answers_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(org_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY public.opt_outs
+    ADD CONSTRAINT opt_outs_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(org_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY public.org_limits
     ADD CONSTRAINT org_limits_org_id_fkey FOREIGN KEY (org_id) REFERENCES public.orgs(org_id) ON DELETE CASCADE;

@@ -151,6 +151,13 @@ TRIED = {
     },
     "org_usage": {**ORG, "queued": 5, "sends": 5},
     "count_messages": {**ORG, "most": 5},
+    "set_opt_outs": {**ORG, "opt_outs": jsoned({"scope": "sim"})},
+    "read_opt_outs": {**ORG, "address_key": None, "after_key": "", "after_sim": "", "most": 5},
+    "opt_out": {**ORG, "address_key": "1555", "address": "+1555"},
+    "lift_opt_out": {**ORG, "address_key": "1555"},
+    "refuse_given": {**ORG, "ids": [1, 2], "given": [2]},
+    "owing_everywhere": {"most": 5},
+    "take_owed": ORG,
     "hold_claims": {},
     "count_orgs_everywhere": {"most": 5},
     "orgs_with_ttl_everywhere": {"after": "", "most": 5},
@@ -381,6 +388,8 @@ KEYS = """INSERT INTO api_keys (org_id, key_id, hash, name, scopes)
           FROM (VALUES {}) AS k (org_id, key_id, hash)"""
 SPENT = "INSERT INTO api_key_spending VALUES ('acme', 'spent', '2026-01-31', 1)"
 USED = "INSERT INTO sim_uses (org_id, sim_key, at, message_id, segments) VALUES ({})"
+OPTED = """INSERT INTO {0} (org_id, address_key, address, {1})
+           SELECT '{2}', '1', '1', {3} FROM generate_series(1, 2)"""
 HOOK = "INSERT INTO hooks (org_id, hook_id, url, secret, cursor{}) VALUES ({}, 'h', '', '', 0{})"
 POSTED = """INSERT INTO deliveries (org_id, hook_id, id, event_id, attempt, ms, status, error)
             SELECT 'acme', 'h', 1, 1, 1, 1, {} FROM generate_series(1, {})"""
@@ -428,6 +437,14 @@ BROKEN = [
     ),
     ("sim_uses_org_id_fkey", USED.format("'nobody', '1', 'now', 1, 1")),
     ("sim_uses_pkey", USED.format("'acme', '1', 'now', 1, 1), ('acme', '1', 'now', 1, 2")),
+    ("opt_outs_org_id_fkey", OPTED.format("opt_outs", "sim_digits", "nobody", 1)),
+    ("opt_outs_pkey", OPTED.format("opt_outs", "sim_digits", "acme", 2)),
+    (
+        "opt_out_answers_org_id_fkey",
+        OPTED.format("opt_out_answers", "message_id, what", "nobody", "1, 1"),
+    ),
+    ("opt_out_answers_pkey", OPTED.format("opt_out_answers", "message_id, what", "acme", "1, 1")),
+    ("org_counters_scope", "UPDATE org_counters SET opt_out_scope = 'all'"),
     ("hooks_org_id_fkey", HOOK.format("", "'nobody'", "")),
     ("hooks_pkey", "; ".join(2 * [HOOK.format("", "'acme'", "")])),
     ("hooks_enabled", HOOK.format(", enabled", "'acme'", ", false")),

@@ -3,7 +3,9 @@
 -- org order, so that ids appear in commit order and two nodes cannot deadlock. A message whose
 -- dedupe key is stored already is skipped and counts as stored. The batch notes (ord, id) of each
 -- org's first message, which the org's others follow. Tickets of a call whose key is taken are not
--- stored, and their ids are given to nobody.
+-- stored, and their ids are given to nobody. Where an org keeps to it, an SMS that says STOP is
+-- acted upon here, so that nothing can lose it, and a ticket to a number that has opted out is
+-- stored as failed: then its id is answered below zero.
 WITH given AS MATERIALIZED (
     SELECT *
     FROM json_to_recordset(%(rows)s::json) AS g (
@@ -13,20 +15,27 @@ WITH given AS MATERIALIZED (
         attempts integer, session_id uuid, phone_id text, ledger boolean,
         call_key text, fingerprint text, key_id text,
         rank smallint, send_at bigint, expires_at bigint, ttl integer,
-        receipt boolean
+        receipt boolean, answers bigint
     )
 ), counters AS MATERIALIZED (
     -- A counter outlives its org: that it is there does not say that the org is.
     -- An event has the number of its message, moved by the lead that events have.
     SELECT c.org_id, c.last_id, c.last_event - c.last_id AS lead,
-        coalesce(c.listens_until > clock_timestamp(), false) AS listens
+        coalesce(c.listens_until > clock_timestamp(), false) AS listens,
+        c.opt_out_scope AS scope
     FROM org_counters AS c JOIN orgs AS o USING (org_id)
     WHERE c.org_id = ANY (ARRAY(SELECT DISTINCT org_id FROM given))
     ORDER BY c.org_id
     FOR UPDATE OF c
 ), numbered AS MATERIALIZED (
     SELECT g.*, c.last_id + row_number() OVER (PARTITION BY g.org_id ORDER BY g.ord) AS id,
-        c.lead, c.listens
+        c.lead, c.listens,
+        -- Of one whose SIM is not chosen yet, whoever claims it will know.
+        CASE WHEN c.scope IS NULL OR g.direction = 'in' THEN false
+        WHEN c.scope = 'sim' AND g.status = 'queued' AND g.sim_digits IS NULL THEN false
+        ELSE
+            @opted_out g g.sim_digits c.scope
+        END AS refused
     FROM given AS g JOIN counters AS c USING (org_id)
 ), counted AS (
     UPDATE org_counters AS c
@@ -52,23 +61,29 @@ WITH given AS MATERIALIZED (
         org_id, id, status, direction, address, address_key, body,
         sim_slot, sim_number, sim_digits, device_ts, dedupe,
         sim_asked, sim_key, ref, attempts, session_id, phone_id, ledger, handed_at, key_id,
-        rank, send_at, not_before, expires_at, receipt
+        rank, send_at, not_before, expires_at, receipt, answers, error, error_detail
     )
     SELECT
-        n.org_id, n.id, n.status, n.direction, n.address, n.address_key, n.body,
+        n.org_id, n.id, CASE WHEN n.refused THEN 'failed' ELSE n.status END, n.direction, n.address, n.address_key, n.body,
         n.sim_slot,
         coalesce(n.sim_number, s.number),
         coalesce(n.sim_digits, s.sim_digits),
         n.device_ts, decode(n.dedupe, 'hex'),
-        n.sim_asked, n.sim_key, n.ref, coalesce(n.attempts, 0), n.session_id, n.phone_id,
+        n.sim_asked, n.sim_key, n.ref,
+        CASE WHEN n.refused THEN 0 ELSE coalesce(n.attempts, 0) END,
+        CASE WHEN NOT n.refused THEN n.session_id END,
+        CASE WHEN NOT n.refused THEN n.phone_id END,
         coalesce(n.ledger, false),
-        CASE n.status WHEN 'sending' THEN clock_timestamp() END, n.key_id,
+        CASE WHEN n.status = 'sending' AND NOT n.refused THEN clock_timestamp() END, n.key_id,
         coalesce(n.rank, 0),
         to_timestamp(n.send_at / 1000.0), to_timestamp(n.send_at / 1000.0),
         CASE WHEN n.ttl IS NULL THEN to_timestamp(n.expires_at / 1000.0)
             ELSE greatest(clock_timestamp(), to_timestamp(n.send_at / 1000.0))
                 + make_interval(secs => n.ttl) END,
-        n.receipt
+        n.receipt, n.answers,
+        CASE WHEN n.refused THEN 'opted_out' END,
+        CASE WHEN n.refused
+            THEN 'This number has opted out of SMS of this org, or the org has opted it out.' END
     FROM numbered AS n
     LEFT JOIN LATERAL (
         -- The org's SIM of that slot, if there is exactly one.
@@ -92,12 +107,61 @@ WITH given AS MATERIALIZED (
     FROM counters AS c JOIN stored AS m USING (org_id)
     WHERE c.listens
     ORDER BY m.org_id, m.id
+), said AS MATERIALIZED (
+    -- What was stored only: an SMS that is handed in twice has its say once.
+    SELECT m.*, coalesce(m.sim_digits, '') AS sim, c.scope, w.word,
+        CASE WHEN w.word = 'HELP' THEN 'help'
+            WHEN w.word IN ('START', 'UNSTOP') THEN 'started' ELSE 'stopped' END AS what
+    FROM counters AS c JOIN stored AS m USING (org_id)
+    CROSS JOIN LATERAL (SELECT upper(btrim(m.body, E' \t\r\n')) AS word) AS w
+    WHERE c.scope IS NOT NULL AND m.direction = 'in' AND m.address_key <> ''
+        AND w.word IN ('STOP', 'STOPALL', 'UNSUBSCRIBE', 'CANCEL', 'END', 'QUIT',
+            'START', 'UNSTOP', 'HELP')
+), last_said AS MATERIALIZED (
+    -- Its last word counts.
+    SELECT DISTINCT ON (s.org_id, s.address_key, CASE s.scope WHEN 'sim' THEN s.sim END) s.*
+    FROM said AS s
+    WHERE s.what <> 'help'
+    ORDER BY s.org_id, s.address_key, CASE s.scope WHEN 'sim' THEN s.sim END, s.id DESC
+), opted_out AS (
+    INSERT INTO opt_outs AS o (org_id, address_key, sim_digits, address, word)
+    SELECT s.org_id, s.address_key, s.sim, s.address, s.word
+    FROM last_said AS s
+    WHERE s.what = 'stopped'
+    ORDER BY s.org_id, s.address_key, s.sim
+    ON CONFLICT (org_id, address_key, sim_digits) DO NOTHING
+    RETURNING o.org_id, o.address_key
+), opted_in AS (
+    DELETE FROM opt_outs AS o
+    USING last_said AS s
+    WHERE o.org_id = s.org_id AND o.address_key = s.address_key AND s.what = 'started'
+        AND (s.scope = 'org' OR o.sim_digits IN ('', s.sim))
+    RETURNING o.org_id, o.address_key
+), owed AS (
+    -- Whom a word has moved is told so, once; and nobody the same twice within an hour.
+    INSERT INTO opt_out_answers AS a (
+        org_id, address_key, what, address, sim_slot, sim_number, message_id
+    )
+    SELECT DISTINCT ON (s.org_id, s.address_key, s.what)
+        s.org_id, s.address_key, s.what, s.address, s.sim_slot, s.sim_number, s.id
+    FROM said AS s
+    WHERE s.what = 'help'
+        OR s.what = 'stopped' AND (s.org_id, s.address_key) IN (
+            SELECT org_id, address_key FROM opted_out)
+        OR s.what = 'started' AND (s.org_id, s.address_key) IN (
+            SELECT org_id, address_key FROM opted_in)
+    ORDER BY s.org_id, s.address_key, s.what, s.id DESC
+    ON CONFLICT (org_id, address_key, what) DO UPDATE
+    SET address = EXCLUDED.address, sim_slot = EXCLUDED.sim_slot,
+        sim_number = EXCLUDED.sim_number, message_id = EXCLUDED.message_id,
+        at = EXCLUDED.at, answered = false
+    WHERE a.at < clock_timestamp() - interval '1 hour'
 ), noted AS (
     INSERT INTO batches (batch_id, ids)
     SELECT %(batch_id)s::uuid, array_agg(ARRAY[ord, id]) FROM counted
     HAVING count(*) > 0
 )
-SELECT n.ord, n.id
+SELECT n.ord, CASE WHEN n.refused THEN -n.id ELSE n.id END
 FROM numbered AS n
 WHERE n.call_key IS NULL OR (n.org_id, n.call_key) IN (SELECT org_id, key FROM keyed)
 
@@ -169,9 +233,10 @@ LEFT JOIN telling AS t USING (ord)
 
 -- claim_tickets (prepared) --
 -- Give waiting tickets to a session, from the queues that it serves: the oldest of the highest
--- priority, but none whose time is over, which `pass_times_everywhere` ends. Keys go into
--- arrays, for of a join the planner may think that it pays to read all that wait; and the org is
--- one of them, for as long as it knows nothing of the table it may think the same of the org.
+-- priority, but none whose time is over, which `pass_times_everywhere` ends; one to a number that
+-- has opted out meanwhile ends here. Keys go into arrays, for of a join the planner may think that
+-- it pays to read all that wait; and the org is one of them, for as long as it knows nothing of
+-- the table it may think the same of the org.
 WITH serves AS (
     SELECT *
     FROM json_to_recordset(%(serves)s::json) AS s (
@@ -179,10 +244,14 @@ WITH serves AS (
     )
 ), heard AS MATERIALIZED (
     @listening_one
+), opting AS MATERIALIZED (
+    @scope_one
 ), free AS MATERIALIZED (
-    SELECT w.org_id, w.id
-    FROM serves AS s CROSS JOIN LATERAL (
-        SELECT m.org_id, m.rank, m.id
+    SELECT w.org_id, w.id, w.refused
+    FROM serves AS s LEFT JOIN opting AS k ON true CROSS JOIN LATERAL (
+        SELECT m.org_id, m.rank, m.id,
+            @opted_out m s.sim_digits k.scope
+            AS refused
         FROM messages AS m
         WHERE m.org_id = %(org_id)s AND m.sim_key = s.sim_key
             AND m.status = 'queued' AND m.not_before IS NULL

@@ -66,7 +66,8 @@ ORDER BY rank, id
 
 -- claim_in_turn --
 -- Give tickets whose turn it is to a session, unless they have ended meanwhile, and count them at
--- the SIMs that they are for, in the order of their turns. What counts no longer is forgotten.
+-- the SIMs that they are for, in the order of their turns. What counts no longer is forgotten. One
+-- to a number that has opted out meanwhile ends, and does not count.
 WITH serves AS (
     SELECT *
     FROM json_to_recordset(%(serves)s::json) AS s (
@@ -79,14 +80,18 @@ WITH serves AS (
     )
 ), heard AS MATERIALIZED (
     @listening_one
+), opting AS MATERIALIZED (
+    @scope_one
 ), free AS MATERIALIZED (
-    SELECT w.org_id, w.id
-    FROM chosen AS c CROSS JOIN LATERAL (
-        SELECT m.org_id, m.id
-        FROM messages AS m
+    SELECT w.org_id, w.id, w.refused
+    FROM chosen AS c LEFT JOIN opting AS k ON true CROSS JOIN LATERAL (
+        SELECT m.org_id, m.id,
+            @opted_out m s.sim_digits k.scope
+            AS refused
+        FROM messages AS m LEFT JOIN serves AS s USING (sim_key)
         WHERE m.org_id = %(org_id)s AND m.id = c.id
             AND m.status = 'queued' AND m.not_before IS NULL
-        FOR UPDATE SKIP LOCKED
+        FOR UPDATE OF m SKIP LOCKED
     ) AS w
     WHERE (SELECT count(*) FROM heard) >= 0
 ), claimed AS (
@@ -101,6 +106,7 @@ WITH serves AS (
     SELECT m.org_id, k.sim_key, (SELECT clock_timestamp()) + c.ord * interval '1 microsecond',
         m.id, c.segments, m.key_id
     FROM claimed AS m JOIN chosen AS c USING (id) CROSS JOIN LATERAL unnest(c.sims) AS k (sim_key)
+    WHERE m.status = 'sending'
 ), forgotten AS (
     DELETE FROM sim_uses AS u
     WHERE u.org_id = %(org_id)s AND u.sim_key = ANY (%(sim_keys)s::text[])

@@ -44,22 +44,44 @@ FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
 WHERE c.org_id = t.org_id
 
 -- part claim_free --
--- The tickets of the table free (org_id, id) become the session's, each with the SIM of the row
--- of serves (see Served) whose queue it waits in.
+-- The tickets of the table free (org_id, id, refused) become the session's, each with the SIM of
+-- the row of serves (see Served) whose queue it waits in; those that are refused end.
 UPDATE messages AS m
-SET status = 'sending',
-    attempts = m.attempts + 1,
+SET status = CASE WHEN f.refused THEN 'failed' ELSE 'sending' END,
+    error = CASE WHEN f.refused THEN 'opted_out' END,
+    error_detail = CASE WHEN f.refused
+        THEN 'This number has opted out of SMS of this org, or the org has opted it out.' END,
+    attempts = m.attempts + CASE WHEN f.refused THEN 0 ELSE 1 END,
     session_id = %(session_id)s::uuid,
     phone_id = %(phone_id)s,
     ledger = %(ledger)s,
-    handed_at = coalesce(m.handed_at, clock_timestamp()),
+    handed_at = CASE WHEN f.refused THEN m.handed_at
+        ELSE coalesce(m.handed_at, clock_timestamp()) END,
     pushed_at = NULL,
     received_at = NULL,
     sim_slot = coalesce(s.sim_slot, m.sim_slot),
     sim_number = coalesce(s.sim_number, m.sim_number),
     sim_digits = coalesce(s.sim_digits, m.sim_digits)
 FROM serves AS s, unnest(
-    ARRAY(SELECT org_id FROM free), ARRAY(SELECT id FROM free)
-) AS f (org_id, id)
+    ARRAY(SELECT org_id FROM free), ARRAY(SELECT id FROM free), ARRAY(SELECT refused FROM free)
+) AS f (org_id, id, refused)
 WHERE m.org_id = f.org_id AND m.id = f.id AND s.sim_key = m.sim_key
 RETURNING m.*
+
+-- part scope_one --
+-- For whom a STOP holds in the org; null where it does not keep to it.
+SELECT c.opt_out_scope AS scope
+FROM org_counters AS c
+WHERE c.org_id = %(org_id)s
+
+-- part opted_out --
+-- Whether the number of $1 (a ticket) wants nothing more of the SIM $2 (digits; null: not known,
+-- and so it does not), where $3 is for whom a STOP holds. The limit keeps the planner from reading
+-- all numbers to answer it for many tickets.
+CASE WHEN $3 IS NOT NULL AND $1.answers IS NULL THEN (
+    SELECT true
+    FROM opt_outs AS o
+    WHERE o.org_id = $1.org_id AND o.address_key = $1.address_key
+        AND ($3 = 'org' OR o.sim_digits IN ('', coalesce($2, o.sim_digits)))
+    LIMIT 1
+) IS TRUE ELSE false END

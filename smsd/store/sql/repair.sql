@@ -197,7 +197,8 @@ WITH gone AS (
         AND NOT EXISTS (SELECT 1 FROM deliveries AS d WHERE d.org_id = o.org_id)
     RETURNING org_id
 ), silent AS (
-    UPDATE org_counters SET listens_until = NULL WHERE org_id IN (SELECT org_id FROM gone)
+    UPDATE org_counters SET listens_until = NULL, opt_out_scope = NULL
+    WHERE org_id IN (SELECT org_id FROM gone)
 )
 SELECT clock_timestamp() FROM gone
 
@@ -209,7 +210,8 @@ WHERE datname = current_database() AND application_name = 'smsd' AND pid <> pg_b
     AND state <> 'idle' AND xact_start <= %(moment)s
 
 -- forget_address --
--- A batch of what one address wrote to the org and was sent by it.
+-- A batch of what one address wrote to the org and was sent by it. That it wants to hear nothing
+-- more is not forgotten, but which of its words were answered is.
 WITH batch AS (
     SELECT id
     FROM messages
@@ -217,6 +219,9 @@ WITH batch AS (
     ORDER BY id
     LIMIT %(most)s
     FOR UPDATE
+), unsaid AS (
+    DELETE FROM opt_out_answers
+    WHERE org_id = %(org_id)s AND address_key = %(address_key)s AND answered
 ), gone AS (
     DELETE FROM messages
     WHERE org_id = %(org_id)s AND id = ANY (ARRAY(SELECT id FROM batch))

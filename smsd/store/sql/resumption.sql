@@ -21,15 +21,20 @@ LIMIT 10000
 
 -- push_again --
 -- Give tickets in doubt to the phone's present session, unless another one was quicker; those
--- that were taken and never answered too often end here, and those whose time is over.
+-- that were taken and never answered too often end here, and those whose time is over or whose
+-- number has opted out meanwhile.
 WITH given AS MATERIALIZED (
     SELECT * FROM json_to_recordset(%(rows)s::json) AS g (id bigint, session_id uuid)
 ), heard AS MATERIALIZED (
     @listening_one
+), opting AS MATERIALIZED (
+    @scope_one
 ), held AS MATERIALIZED (
     SELECT m.id, m.receipted >= %(max_attempts)s AS hopeless,
-        coalesce(m.expires_at <= clock_timestamp(), false) AS late
-    FROM messages AS m JOIN given AS g USING (id)
+        coalesce(m.expires_at <= clock_timestamp(), false) AS late,
+        @opted_out m m.sim_digits k.scope
+        AS refused
+    FROM messages AS m JOIN given AS g USING (id) LEFT JOIN opting AS k ON true
     WHERE m.org_id = %(org_id)s AND m.status = 'sending'
         AND m.session_id = g.session_id
         AND (SELECT count(*) FROM heard) >= 0
@@ -37,10 +42,13 @@ WITH given AS MATERIALIZED (
     FOR UPDATE OF m
 ), given_again AS (
     UPDATE messages AS m
-    SET status = CASE WHEN h.hopeless THEN 'failed' WHEN h.late THEN 'expired' ELSE m.status END,
-        error = CASE WHEN h.hopeless THEN 'undeliverable' END,
-        error_detail = CASE WHEN h.hopeless THEN %(detail)s END,
-        attempts = m.attempts + CASE WHEN h.hopeless OR h.late THEN 0 ELSE 1 END,
+    SET status = CASE WHEN h.hopeless THEN 'failed' WHEN h.late THEN 'expired'
+            WHEN h.refused THEN 'failed' ELSE m.status END,
+        error = CASE WHEN h.hopeless THEN 'undeliverable' WHEN h.late THEN NULL
+            WHEN h.refused THEN 'opted_out' END,
+        error_detail = CASE WHEN h.hopeless THEN %(detail)s WHEN h.late THEN NULL WHEN h.refused
+            THEN 'This number has opted out; it may have been sent before.' END,
+        attempts = m.attempts + CASE WHEN h.hopeless OR h.late OR h.refused THEN 0 ELSE 1 END,
         session_id = %(session_id)s::uuid,
         phone_id = %(phone_id)s,
         ledger = %(ledger)s,
@@ -61,7 +69,7 @@ WITH given AS MATERIALIZED (
     SELECT %(batch_id)s::uuid, array_agg(id) FROM given_again
     HAVING count(*) > 0
 )
-SELECT id, status, address, body, sim_asked, ref, attempts,
+SELECT id, CASE WHEN error = 'opted_out' THEN error ELSE status END, address, body, sim_asked, ref, attempts,
     (extract(epoch FROM expires_at) * 1000)::bigint, receipt IS TRUE
 FROM given_again
 ORDER BY id
