@@ -40,7 +40,7 @@ class Consent:
     async def how(self, caller: Caller) -> OptOuts | None:
         """How the org keeps to STOP; None: it does not."""
         own = (await limits.read(self._database, [caller.org_id])).get(caller.org_id)
-        return own and own.opt_outs
+        return None if own is None else own.opt_outs
 
     async def set_how(self, caller: Caller, how: OptOuts | None) -> OptOuts | None:
         """From the commit on the org keeps to it like this, or (None) does not."""

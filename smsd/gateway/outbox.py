@@ -306,7 +306,8 @@ class Outbox:
             return
         self.accepted += len(stored.ids)
         if self._may_refuse(call):
-            stored = await self._patience.insist(lambda: self._look_for_refused(stored, call))
+            known = stored
+            stored = await self._patience.insist(lambda: self._look_for_refused(known, call))
         await self._hand_over_rest(stored, call)
 
     async def _hand_over_rest(self, stored: Stored, call: _Call) -> list[bool]:

@@ -52,6 +52,11 @@ _IN_BODY: Json = {
 _PLACES: Json = {
     "id": {"description": "The id that it was given.", "schema": {"type": "string"}},
     "org_id": {"description": "The OrgId.", "schema": ORG},
+    "number": {
+        "description": "A number, or a sender's name; a `+` may be written as it is.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 256, "pattern": r"\S"},
+        "example": "+15553334444",
+    },
     "ticket": {
         "description": "The id that `POST /send` gave.",
         "schema": {"type": "integer", "minimum": 1},

@@ -11,12 +11,14 @@ import pytest
 import pytest_twisted
 
 from smsd.domain.lifecycle import BIRTHS, RECEIVED, RESULTS, STATES, STEPS
+from smsd.domain.opt_outs import OptOuts
 from smsd.domain.records import Delivery, Result, jsoned, new_ref
 from smsd.store import (
     batches,
     deliveries,
     limits,
     messages,
+    opt_outs,
     remedies,
     resumption,
     schedule,
@@ -144,8 +146,21 @@ async def test_no_other_state_is_let_in_whatever_the_ticket_carries(database, st
 # -- the statements --------------------------------------------------------------------------
 
 
+async def opt_out(database) -> None:
+    """The number of all tickets here has opted out."""
+    await opt_outs.set_how(database, ORG, OptOuts(scope="org"))
+    await opt_outs.add(database, ORG, "1", "+1")
+
+
+async def refuse_given(database, rows):
+    await opt_out(database)
+    ids = [row["id"] for row in rows]
+    await opt_outs.refuse_given(database, ORG, ids, given=ids)
+
+
 async def append(database, rows):
-    """Stored in every state that a ticket could be given; only births are let in."""
+    """Stored in every state that a ticket could be given; only births are let in, and the failed
+    are born of others alone."""
     given = {"attempts": 1, "session_id": SESSION, "phone_id": PHONE}
     for at, state in enumerate(STATES):
         row = NewMessage(
@@ -155,9 +170,19 @@ async def append(database, rows):
         try:
             await messages.append(database, [row])
         except DataRefused:
-            assert state not in BIRTHS
+            assert state not in BIRTHS or state == "failed"
         else:
             assert state in BIRTHS
+
+
+async def append_waiting(database, rows):
+    for status in ("queued", "sending"):
+        row = NewMessage(
+            org_id=ORG, status=status, direction="out", address="+1", address_key="1", body="hi",
+            sim_key="*", ref=new_ref(), ord=0, attempts=1, session_id=SESSION, phone_id=PHONE,
+        )  # fmt: skip
+        ((_, id_),) = (await messages.append(database, [row])).items()
+        assert id_ < 0
 
 
 async def settle(database, rows):
@@ -295,11 +320,21 @@ WRITERS = {
     "pass_times_everywhere": (pass_times, {("queued", "expired")}),
     "note_waits": (note_waits, set()),
     "requeue_ticket": (requeue_ticket, {("sending", "queued")}),
+    "refuse_given": (refuse_given, {("sending", "failed")}),
     "cancel_ticket": (cancel, {("queued", "cancelled")}),
     "cancel_handed": (cancel_handed, {("sending", "cancelled")}),
     "expire_tickets": (expire, {("queued", "failed")}),
     "fail_ticket": (fail_ticket, {("queued", "failed"), ("sending", "failed")}),
     "fail_pending_everywhere": (fail_pending, {("queued", "failed"), ("sending", "failed")}),
+}
+
+
+#: What else these do where the number of a ticket has opted out.
+REFUSING = {
+    "append_messages": (append_waiting, set()),
+    "claim_tickets": (claim, {("queued", "failed")}),
+    "claim_in_turn": (claim_in_turn, {("queued", "failed")}),
+    "push_again": (push_again, {("sending", "failed"), ("sending", "expired")}),
 }
 
 
@@ -354,6 +389,24 @@ async def each_change_has_its_event(database, before, after, *, unless: bool) ->
 @pytest.mark.parametrize("name", list(WRITERS))
 @pytest_twisted.ensureDeferred
 async def test_a_statement_takes_only_the_steps_of_the_table(database, name):
+    await takes_only_its_steps(database, name, *WRITERS[name])
+
+
+@pytest.mark.parametrize("name", list(REFUSING))
+@pytest_twisted.ensureDeferred
+async def test_a_ticket_is_refused_by_steps_of_the_table(database, name):
+    write, steps = REFUSING[name]
+
+    async def refuse(database, rows):
+        await opt_out(database)
+        await write(database, rows)
+
+    await takes_only_its_steps(database, name, refuse, steps)
+    refused = await ask(database, "SELECT 1 FROM messages WHERE error = 'opted_out' LIMIT 1")
+    assert refused == [(1,)]
+
+
+async def takes_only_its_steps(database, name, write, steps) -> None:
     await ask(
         database,
         "INSERT INTO orgs (org_id, secret_hash, secret_hmac, pepper_id)"
@@ -366,7 +419,6 @@ async def test_a_statement_takes_only_the_steps_of_the_table(database, name):
     )
     await rows_in_every_state(database)
     before = dict(await ask(database, "SELECT id, status FROM messages"))
-    write, steps = WRITERS[name]
     await write(database, [{"id": id_} for id_ in before])
     after = dict(await ask(database, "SELECT id, status FROM messages"))
     assert {state for id_, state in after.items() if id_ not in before} <= set(BIRTHS)

@@ -389,7 +389,7 @@ KEYS = """INSERT INTO api_keys (org_id, key_id, hash, name, scopes)
 SPENT = "INSERT INTO api_key_spending VALUES ('acme', 'spent', '2026-01-31', 1)"
 USED = "INSERT INTO sim_uses (org_id, sim_key, at, message_id, segments) VALUES ({})"
 OPTED = """INSERT INTO {0} (org_id, address_key, address, {1})
-           SELECT '{2}', '1', '1', {3} FROM generate_series(1, 2)"""
+           SELECT '{2}', '1', '1', {3} FROM generate_series(1, 2) AS n"""
 HOOK = "INSERT INTO hooks (org_id, hook_id, url, secret, cursor{}) VALUES ({}, 'h', '', '', 0{})"
 POSTED = """INSERT INTO deliveries (org_id, hook_id, id, event_id, attempt, ms, status, error)
             SELECT 'acme', 'h', 1, 1, 1, 1, {} FROM generate_series(1, {})"""
@@ -437,11 +437,11 @@ BROKEN = [
     ),
     ("sim_uses_org_id_fkey", USED.format("'nobody', '1', 'now', 1, 1")),
     ("sim_uses_pkey", USED.format("'acme', '1', 'now', 1, 1), ('acme', '1', 'now', 1, 2")),
-    ("opt_outs_org_id_fkey", OPTED.format("opt_outs", "sim_digits", "nobody", 1)),
+    ("opt_outs_org_id_fkey", OPTED.format("opt_outs", "sim_digits", "nobody", "n")),
     ("opt_outs_pkey", OPTED.format("opt_outs", "sim_digits", "acme", 2)),
     (
         "opt_out_answers_org_id_fkey",
-        OPTED.format("opt_out_answers", "message_id, what", "nobody", "1, 1"),
+        OPTED.format("opt_out_answers", "message_id, what", "nobody", "1, n"),
     ),
     ("opt_out_answers_pkey", OPTED.format("opt_out_answers", "message_id, what", "acme", "1, 1")),
     ("org_counters_scope", "UPDATE org_counters SET opt_out_scope = 'all'"),
