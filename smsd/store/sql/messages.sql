@@ -31,10 +31,9 @@ WITH given AS MATERIALIZED (
     SELECT g.*, c.last_id + row_number() OVER (PARTITION BY g.org_id ORDER BY g.ord) AS id,
         c.lead, c.listens,
         -- Of one whose SIM is not chosen yet, whoever claims it will know.
-        CASE WHEN c.scope IS NULL OR g.direction = 'in' THEN false
+        CASE WHEN c.scope IS NULL OR g.direction = 'in' OR g.answers IS NOT NULL THEN false
         WHEN c.scope = 'sim' AND g.status = 'queued' AND g.sim_digits IS NULL THEN false
-        ELSE
-            @opted_out g g.sim_digits c.scope
+        ELSE has_opted_out(g.org_id, g.address_key, g.sim_digits, c.scope)
         END AS refused
     FROM given AS g JOIN counters AS c USING (org_id)
 ), counted AS (
@@ -107,55 +106,14 @@ WITH given AS MATERIALIZED (
     FROM counters AS c JOIN stored AS m USING (org_id)
     WHERE c.listens
     ORDER BY m.org_id, m.id
-), said AS MATERIALIZED (
+), heeded AS MATERIALIZED (
     -- What was stored only: an SMS that is handed in twice has its say once.
-    SELECT m.*, coalesce(m.sim_digits, '') AS sim, c.scope, w.word,
-        CASE WHEN w.word = 'HELP' THEN 'help'
-            WHEN w.word IN ('START', 'UNSTOP') THEN 'started' ELSE 'stopped' END AS what
-    FROM counters AS c JOIN stored AS m USING (org_id)
-    CROSS JOIN LATERAL (SELECT upper(btrim(m.body, E' \t\r\n')) AS word) AS w
-    WHERE c.scope IS NOT NULL AND m.direction = 'in' AND m.address_key <> ''
-        AND w.word IN ('STOP', 'STOPALL', 'UNSUBSCRIBE', 'CANCEL', 'END', 'QUIT',
-            'START', 'UNSTOP', 'HELP')
-), last_said AS MATERIALIZED (
-    -- Its last word counts.
-    SELECT DISTINCT ON (s.org_id, s.address_key, CASE s.scope WHEN 'sim' THEN s.sim END) s.*
-    FROM said AS s
-    WHERE s.what <> 'help'
-    ORDER BY s.org_id, s.address_key, CASE s.scope WHEN 'sim' THEN s.sim END, s.id DESC
-), opted_out AS (
-    INSERT INTO opt_outs AS o (org_id, address_key, sim_digits, address, word)
-    SELECT s.org_id, s.address_key, s.sim, s.address, s.word
-    FROM last_said AS s
-    WHERE s.what = 'stopped'
-    ORDER BY s.org_id, s.address_key, s.sim
-    ON CONFLICT (org_id, address_key, sim_digits) DO NOTHING
-    RETURNING o.org_id, o.address_key
-), opted_in AS (
-    DELETE FROM opt_outs AS o
-    USING last_said AS s
-    WHERE o.org_id = s.org_id AND o.address_key = s.address_key AND s.what = 'started'
-        AND (s.scope = 'org' OR o.sim_digits IN ('', s.sim))
-    RETURNING o.org_id, o.address_key
-), owed AS (
-    -- Whom a word has moved is told so, once; and nobody the same twice within an hour.
-    INSERT INTO opt_out_answers AS a (
-        org_id, address_key, what, address, sim_slot, sim_number, message_id
-    )
-    SELECT DISTINCT ON (s.org_id, s.address_key, s.what)
-        s.org_id, s.address_key, s.what, s.address, s.sim_slot, s.sim_number, s.id
-    FROM said AS s
-    WHERE s.what = 'help'
-        OR s.what = 'stopped' AND (s.org_id, s.address_key) IN (
-            SELECT org_id, address_key FROM opted_out)
-        OR s.what = 'started' AND (s.org_id, s.address_key) IN (
-            SELECT org_id, address_key FROM opted_in)
-    ORDER BY s.org_id, s.address_key, s.what, s.id DESC
-    ON CONFLICT (org_id, address_key, what) DO UPDATE
-    SET address = EXCLUDED.address, sim_slot = EXCLUDED.sim_slot,
-        sim_number = EXCLUDED.sim_number, message_id = EXCLUDED.message_id,
-        at = EXCLUDED.at, answered = false
-    WHERE a.at < clock_timestamp() - interval '1 hour'
+    SELECT heed(
+        m.org_id, m.id, m.address, m.address_key,
+        m.sim_slot, m.sim_number, m.sim_digits, m.body)
+    FROM stored AS m
+    WHERE (SELECT count(scope) FROM counters) > 0
+        AND m.direction = 'in' AND m.address_key <> ''
 ), noted AS (
     INSERT INTO batches (batch_id, ids)
     SELECT %(batch_id)s::uuid, array_agg(ARRAY[ord, id]) FROM counted
@@ -163,7 +121,8 @@ WITH given AS MATERIALIZED (
 )
 SELECT n.ord, CASE WHEN n.refused THEN -n.id ELSE n.id END
 FROM numbered AS n
-WHERE n.call_key IS NULL OR (n.org_id, n.call_key) IN (SELECT org_id, key FROM keyed)
+WHERE (SELECT count(*) FROM heeded) >= 0
+    AND (n.call_key IS NULL OR (n.org_id, n.call_key) IN (SELECT org_id, key FROM keyed))
 
 -- settle_results (prepared) --
 -- Write down what phones say became of tickets. Rows are locked in order first, so that two
