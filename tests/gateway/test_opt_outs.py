@@ -102,11 +102,11 @@ async def test_what_waits_when_the_stop_comes_ends_when_it_would_be_claimed(node
 @pytest_twisted.ensureDeferred
 async def test_refused_tickets_at_the_head_hold_nobody_up(node, org):
     await keep(node)
-    many = [Draft(to=THEM, body="hi")] * 70 + [Draft(to=OTHERS, body="hi")]
+    many = [Draft(to=THEM, body="hi")] * 300 + [Draft(to=OTHERS, body="hi")]
     await soon(node.outbox.accept(Caller(ORG), many))
     await hear(node, "STOP")
     phone = await node.come(None, ONE)
-    assert phone.pushed == [71]
+    assert phone.pushed == [301]
 
 
 @pytest_twisted.ensureDeferred
