@@ -38,6 +38,7 @@ from smsd.gateway.outbox import Outbox
 from smsd.gateway.paces import Paces
 from smsd.gateway.pacing import Pacing
 from smsd.gateway.patience import Patience
+from smsd.gateway.postman import AT_ONCE, Postman
 from smsd.gateway.questions import Questions
 from smsd.gateway.quotas import Quotas
 from smsd.gateway.readiness import Readiness
@@ -143,6 +144,17 @@ class Parts:
             keep=settings.keep_events * DAY,
             now=time.time,
         )
+        self._postman = Postman(
+            reactor,
+            database,
+            self._courier,
+            self._gates,
+            self._spawn,
+            node_id=self.node.node_id,
+            keep=settings.keep_events * DAY,
+            now=time.time,
+            chance=random.random,
+        )
         self._inbox = Inbox(
             database,
             self._doorman,
@@ -198,6 +210,7 @@ class Parts:
             bell=self._bell,
             schedule=Schedule(database, self._dispatch, self._bell),
             streams=self._streams,
+            postman=self._postman,
             confirmations=self._confirmations,
             keep_events=settings.keep_events,
             keep_messages=settings.keep_messages,
@@ -286,7 +299,7 @@ class Parts:
         """Make known that this node is here; its sessions of an earlier life are over."""
         await phones.leave(self._database, self.node.node_id)
         await self._upkeep.beat()
-        make_room(self._reactor, TESTS)
+        make_room(self._reactor, TESTS + AT_ONCE)
         self._links.start()
         self._upkeep.start()
 
@@ -294,6 +307,7 @@ class Parts:
         """No new pushes; the last results; every phone and whoever waits is told; every row is
         written down."""
         self._hooks.close()
+        self._postman.close()
         self._streams.close()
         self._bell.close()
         self._dispatch.close()

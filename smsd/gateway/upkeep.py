@@ -18,6 +18,7 @@ from smsd.gateway.confirmations import Confirmations
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Doorman
 from smsd.gateway.keys import Keys
+from smsd.gateway.postman import Postman
 from smsd.gateway.quotas import Quotas
 from smsd.gateway.resumption import UNDELIVERABLE
 from smsd.gateway.roster import Roster
@@ -33,6 +34,7 @@ from smsd.store import (
     messages,
     orgs,
     phones,
+    posts,
     remedies,
     resumption,
 )
@@ -63,6 +65,7 @@ class Upkeep:
     bell: Bell
     schedule: Schedule
     streams: Streams
+    postman: Postman
     confirmations: Confirmations
     #: Days.
     keep_events: int
@@ -85,6 +88,7 @@ class Upkeep:
         self._every(1, "listening for other nodes", self.bell.look)
         self._every(1, "signs of life", self.streams.beat)
         self._every(1, "streams that have ended", self.streams.dismiss)
+        self._every(1, "posting to hooks", self.postman.turn)
         self._every(5, "heartbeat", self.beat)
         self._every(5, "poll", self.dispatch.poll)
         self._every(5, "late tickets", self._end_late)
@@ -94,6 +98,7 @@ class Upkeep:
         self._every(15, "answers to opt-outs", self.confirmations.sweep)
         self._every(60, "pruning", self._prune)
         self._every(600, "listening on", self.streams.renew)
+        self._every(600, "listening on for hooks", self.postman.renew)
         self._every(600, "deleting old events", self.delete_old_events)
         self._every(3600, "deleting old messages", self.delete_old)
 
@@ -136,6 +141,7 @@ class Upkeep:
         messages that they show."""
         days = min(self.keep_events, self.keep_messages or self.keep_events)
         await events.prune_everywhere(self.database, days * 86_400)
+        await posts.prune_everywhere(self.database)
 
     async def look_at_limits(self) -> None:
         """What the operator allows the orgs whose phones are on line, which nobody recognises

@@ -3,6 +3,7 @@ database that can be watched and held up."""
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections import Counter
@@ -10,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from ipaddress import ip_network
 from typing import Any
 
 from twisted.internet import reactor
@@ -36,6 +38,7 @@ from smsd.gateway.outbox import Accepted, Outbox
 from smsd.gateway.paces import Paces
 from smsd.gateway.pacing import Pacing
 from smsd.gateway.patience import Patience
+from smsd.gateway.postman import Postman
 from smsd.gateway.questions import Questions
 from smsd.gateway.quotas import Quotas
 from smsd.gateway.recalls import Recalls
@@ -47,6 +50,8 @@ from smsd.gateway.spawn import Spawn
 from smsd.gateway.streams import Streams
 from smsd.gateway.upkeep import Upkeep
 from smsd.gateway.visit import Identity, Limits, Visit
+from smsd.outward.attempt import Attempt
+from smsd.outward.gates import Gates
 from smsd.store import events, orgs
 from smsd.store.statements import Statement
 from smsd.store.trouble import Unanswered
@@ -255,6 +260,25 @@ class RecordingPhone:
         return [slug for what, slug in self.events if what == "close"]
 
 
+class RecordingCourier:
+    """Posts nothing, and notes what it was given; answers as the test says."""
+
+    allow = (ip_network("127.0.0.0/8"),)
+
+    def __init__(self) -> None:
+        self.posts: list[tuple[str, str, Any, list[str]]] = []
+        self.attempt = Attempt(status=204, ms=3)
+        self.wait: Deferred[None] | None = None
+
+    async def deliver(
+        self, url: str, event_id: str, body: bytes, secrets: Sequence[str]
+    ) -> Attempt:
+        self.posts.append((url, event_id, json.loads(body), list(secrets)))
+        if self.wait is not None:
+            await self.wait
+        return self.attempt
+
+
 class Node:
     """All of a node's gateway that tests touch."""
 
@@ -351,6 +375,19 @@ class Node:
             spell=lambda event: f"{event.id} {event.type}".encode(),
             sign_of_life=lambda cursor: b"alive at %d" % cursor,
         )
+        self.courier = RecordingCourier()
+        self.gates = Gates()
+        self.postman = Postman(
+            clock,
+            watched,
+            self.courier,  # type: ignore[arg-type]
+            self.gates,
+            self.spawn,
+            node_id=name,
+            keep=7 * 86_400.0,
+            now=self.now,
+            chance=middle,
+        )
         self.upkeep = Upkeep(
             reactor=clock,
             database=watched,
@@ -369,6 +406,7 @@ class Node:
             bell=self.bell,
             schedule=Schedule(watched, self.dispatch, self.bell),
             streams=self.streams,
+            postman=self.postman,
             confirmations=self.confirmations,
             keep_events=7,
         )

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import base64
 import itertools
-import json
-from ipaddress import ip_network
 
 import pytest
 import pytest_twisted
-from nodes import EPOCH, ORG, made_org, soon, sql
+from nodes import EPOCH, ORG, RecordingCourier, made_org, soon, sql
 from twisted.internet.defer import Deferred
 
 from smsd.domain.errors import (
@@ -31,23 +29,6 @@ from smsd.store.hooks import HookChange, NewHook
 
 URL = "https://app.example.com/sms"
 ME = Caller(ORG)
-
-
-class RecordingCourier:
-    """Posts nothing, and notes what it was given; answers once the test says so."""
-
-    allow = (ip_network("127.0.0.0/8"),)
-
-    def __init__(self):
-        self.posts = []
-        self.attempt = Attempt(status=204, ms=3)
-        self.wait = None
-
-    async def deliver(self, url, event_id, body, secrets):
-        self.posts.append((url, event_id, json.loads(body), list(secrets)))
-        if self.wait is not None:
-            await self.wait
-        return self.attempt
 
 
 @pytest.fixture

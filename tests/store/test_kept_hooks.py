@@ -289,6 +289,12 @@ FILL = """
 """
 MINE = {"org_id": "org-1", "hook_id": "h1"}
 ASKED = {
+    "lease_hooks_everywhere": {},
+    "note_post": {},
+    "let_hook_go": {},
+    "orgs_with_hooks_everywhere": {"after": "", "most": 200},
+    "orgs_with_deliveries_everywhere": {"after": "", "most": 200},
+    "prune_deliveries": {"most": 1000},
     **dict.fromkeys(
         ("read_hooks", "change_hook", "rotate_hook", "delete_hook", "read_signing"), MINE
     ),

@@ -3,15 +3,18 @@ what others wrote."""
 
 from __future__ import annotations
 
+import itertools
 import json
+import sys
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from pathlib import Path
+from threading import Condition, Thread
 from typing import Any
 
 import pytest
 from canaries import canaries
-from daemon import Daemon, new_home
+from daemon import PATIENCE, Daemon, new_home
 from standardwebhooks import Webhook, WebhookVerificationError
 from visitors import Agent, Org, new_address, problem
 
@@ -23,14 +26,22 @@ class Endpoint:
 
     def __init__(self) -> None:
         self.status, self.answer = 204, b""
+        #: One for each post, instead of the one for all.
+        self.statuses: Iterator[int] | None = None
         self.posts: list[tuple[dict[str, str], bytes]] = []
+        #: The texts of those that were answered with 204.
+        self.taken: list[str] = []
+        self._news = Condition()
         endpoint = self
 
         class Receiver(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
                 endpoint.posts.append((dict(self.headers), body))
-                self.send_response(endpoint.status)
+                status = next(endpoint.statuses) if endpoint.statuses else endpoint.status
+                if status == 204:
+                    endpoint.note(json.loads(body))
+                self.send_response(status)
                 self.send_header("content-length", str(len(endpoint.answer)))
                 self.end_headers()
                 self.wfile.write(endpoint.answer)
@@ -40,6 +51,16 @@ class Endpoint:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
         self.url = f"http://127.0.0.1:{self.server.server_port}/sms"
+
+    def note(self, event: dict[str, Any]) -> None:
+        with self._news:
+            self.taken.append(event["data"].get("body", ""))
+            self._news.notify_all()
+
+    def see(self, texts: int) -> None:
+        """Once so many different ones were taken."""
+        with self._news:
+            assert self._news.wait_for(lambda: len(set(self.taken)) >= texts, PATIENCE)
 
 
 @pytest.fixture
@@ -166,3 +187,43 @@ def test_hooks_are_no_more_than_twenty(org: Org) -> None:
         made(org, "https://app.example/sms", enabled=False)
     full = org.agent.post(f"/hooks/{org.id}", json={"url": "https://app.example/sms"})
     assert "twenty" in problem(full, 409)["detail"]
+
+
+#: A gateway that is in more of a hurry to post again than anybody should be.
+HURRIED = """
+import sys
+from smsd.outward import retries
+retries.PAUSES = (0.05,) * len(retries.PAUSES)
+from smsd.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_an_endpoint_that_fails_half_the_time_misses_nothing_through_kills(
+    endpoint: Endpoint,
+) -> None:
+    """At least once each, and in order: what comes again comes where it was to come."""
+    endpoint.statuses = itertools.cycle((204, 503))
+    texts = [canaries.text() for _ in range(12)]
+    with new_home() as home:
+        with living(home) as daemon:
+            org = Org(daemon.url)
+            with org.agent:
+                hook = made(org.claim(), endpoint.url, types=["message.received"])
+        for life in range(3):
+            with living(home) as daemon:
+                org = Org(daemon.url, org.id, org.secret)
+                with org.agent:
+                    for text in texts[life * 4 :][:4]:
+                        assert org.store(org.sms(text)).status_code == 200
+                    endpoint.see(4 * life + 2)
+                    daemon.kill()
+        with living(home):
+            endpoint.see(len(texts))
+    assert all(verifies(hook["secret"], post) for post in endpoint.posts)
+    assert list(dict.fromkeys(endpoint.taken)) == texts
+
+
+def living(home: Path) -> Daemon:
+    command = (sys.executable, "-c", HURRIED, "run")
+    return Daemon(home, "--hooks-allow", "127.0.0.0/8", command=command)

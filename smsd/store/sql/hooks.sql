@@ -55,8 +55,7 @@ SET url = coalesce(%(url)s, h.url),
     tries = CASE WHEN %(anew)s THEN 0 ELSE h.tries END,
     failing_since = CASE WHEN NOT %(anew)s THEN h.failing_since END,
     next_at = CASE WHEN %(anew)s THEN clock_timestamp() ELSE h.next_at END,
-    leased_by = CASE WHEN NOT %(anew)s THEN h.leased_by END,
-    leased_until = CASE WHEN NOT %(anew)s THEN h.leased_until END
+    leased_by = NULL, leased_until = NULL
 FROM org_counters AS c
 WHERE h.org_id = %(org_id)s AND h.hook_id = %(hook_id)s AND c.org_id = h.org_id
 RETURNING h.hook_id
@@ -67,7 +66,8 @@ UPDATE hooks
 SET old_secret = CASE WHEN %(overlap)s > 0 THEN secret END,
     old_until = CASE WHEN %(overlap)s > 0
         THEN clock_timestamp() + make_interval(secs => %(overlap)s) END,
-    secret = %(secret)s
+    secret = %(secret)s,
+    leased_by = NULL, leased_until = NULL
 WHERE org_id = %(org_id)s AND hook_id = %(hook_id)s
 RETURNING hook_id
 
