@@ -18,7 +18,7 @@ from smsd.store import events, hooks, posts
 from smsd.store.hooks import HookChange, NewHook
 
 URL, HOOK = "https://app.example.com/sms", "0123456789ab"
-#: The id of the first event behind the hook's making: ids begin behind where the org began to listen.
+#: The id of the first event behind the hook's making.
 FIRST = 2
 TAKEN, LOST = Attempt(status=204, ms=3), Attempt(error="unreachable", ms=3)
 
