@@ -25,7 +25,7 @@ Text = Annotated[
     Meta(
         min_length=1,
         max_length=480,
-        pattern=r"^[^\x00\ud800-\udfff]+$(?!\n)",
+        pattern=r"^[^\x00]+$(?!\n)",
         description="must be a text of 1 to 480 characters, or null for no answer",
     ),
 ]

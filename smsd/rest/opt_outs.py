@@ -84,7 +84,9 @@ class OptOutQuery(Struct, frozen=True, kw_only=True):
         Annotated[
             str,
             Meta(
-                pattern=r"^[0-9]*:[^\x00\ud800-\udfff]{1,256}$(?!\n)",
+                min_length=2,
+                max_length=280,
+                pattern=r"^[0-9]*:[^\x00]+$(?!\n)",
                 description="must be the next of the page before",
             ),
         ]

@@ -15,8 +15,10 @@ HONEST = Path(__file__).with_name("honest_callers.py")
 #: exactly.
 #: What is bad and over 1 MiB is told 413 before anybody reads it. A call that is not a WebSocket
 #: handshake (schemathesis makes no others) is told 426 at /websocket, whatever it asks.
+#: A number has something in it beside white space, of which no two languages know the same.
 #: Of the calls that set another secret the first is obeyed; to the others it is an old one.
 #: The OrgId in a path is always the real one, so that a ticket may be found where it was to be bad.
+#: Events are kept for a time only: whoever asks again from before it is told 410.
 #: What may be called is more than a type can say of the URL of a webhook.
 #: A stream of events has no end that a caller could wait for; other tests read it.
 #: DELETE takes one person's messages out of a list that stays: to read the list afterwards is no
@@ -46,7 +48,11 @@ checks.negative_data_rejection.expected-statuses = ["200", "400", "401", "404", 
 
 [[operations]]
 include-path-regex = "^/hooks/"
-checks.positive_data_acceptance.expected-statuses = ["200", "404", "409", "422"]
+checks.positive_data_acceptance.expected-statuses = ["200", "404", "409", "410", "422"]
+
+[[operations]]
+include-path = "/optouts/{{org_id}}/{{number}}"
+checks.positive_data_acceptance.expected-statuses = ["200", "401", "403", "404", "422"]
 
 [[operations]]
 include-path = "/orgs/{{org_id}}/secret"
