@@ -178,8 +178,8 @@ class Database:
             for connection in held:
                 connection.cut()
                 self._condition.silent()
-            answer.errback((unanswered if asked else away)(_LATE))
             self._tire(turn)
+            answer.errback((unanswered if asked else away)(_LATE))
 
         limit = Deadline(self._reactor, deadline, expire)
 
