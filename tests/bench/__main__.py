@@ -39,8 +39,8 @@ def options(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def run(asked: argparse.Namespace, home: Path) -> tuple[Bench, str]:
-    """All that was asked for, and which Postgres it was on."""
+def run(asked: argparse.Namespace, home: Path) -> str:
+    """All that was asked for. What is measured is written down at once: it took long."""
     (home / "postgres").mkdir()
     postgres = Postgres(home / "postgres")
     try:
@@ -50,9 +50,10 @@ def run(asked: argparse.Namespace, home: Path) -> tuple[Bench, str]:
         bench = Bench(measures, asked.rounds, rows, postgres, home, say)
         for name in asked.only.split(","):
             SCENARIOS[name](bench)
+            page = write(bench, version, asked.report)
     finally:
         postgres.close()
-    return bench, str(version)
+    return page
 
 
 def say(text: str) -> None:
@@ -60,14 +61,16 @@ def say(text: str) -> None:
     print(f"[{time.strftime('%H:%M:%S')}] {text}", flush=True)
 
 
-def write(bench: Bench, version: str, report: Path | None) -> None:
-    """The page to stdout, and where it was asked for."""
+def write(bench: Bench, version: str, report: Path | None) -> str:
+    """The page, which is also put where it was asked for."""
+    if report:
+        report.parent.mkdir(parents=True, exist_ok=True)
     picture = report.with_suffix(".svg") if report else None
     drawn = picture.name if picture and draw(bench.results, picture) else ""
     page = markdown(bench.results, described(version, _command()), bench.rounds, drawn)
-    print(page)
     if report:
         report.write_text(page)
+    return page
 
 
 def _command() -> str:
@@ -97,7 +100,7 @@ def main() -> int:
     home = Path(tempfile.mkdtemp(prefix="smsd-bench-", dir=asked.home))
     home.chmod(0o711)
     try:
-        write(*run(asked, home), asked.report)
+        print(run(asked, home))
     finally:
         shutil.rmtree(home, ignore_errors=True)
     return 0
