@@ -14,7 +14,7 @@ from random import Random
 from typing import Any
 
 from faults.journal import OK, REFUSED, UNKNOWN, Journal
-from faults.orgs import SECRET, Org
+from faults.orgs import SECRET, Org, party
 from faults.web import Line, NoAnswer, NobodyThere
 
 #: Tickets whose phones report a failure, and those that a plain phone never answers.
@@ -104,7 +104,7 @@ class Agents:
 
     async def _send(self, line: Line, way: str, org: Org, sim: str | int | None) -> None:
         words = [self._journal.words(self._mark()) for _ in range(SIZES[way])]
-        drafts = [{"to": "+15550100200", "body": each} for each in words]
+        drafts = [{"to": party(each, "+15550100200"), "body": each} for each in words]
         body: dict[str, Any] = {"secret_key": SECRET, "sim": sim}
         body |= drafts[0] if way == "send" else {"messages": drafts}
         keyed = sim == NOBODYS or self._chance.random() < KEYED
@@ -162,7 +162,8 @@ class Agents:
             self._journal.acknowledge(each)
 
     def _message(self, words: str, keyed: bool) -> dict[str, Any]:
-        message = {"address": "+15550300400", "body": words, "date": 1_700_000_000_000}
+        address = party(words, "+15550300400")
+        message = {"address": address, "body": words, "date": 1_700_000_000_000}
         return {**message, "id": f"id-{words}"} if keyed else message
 
     async def _call(

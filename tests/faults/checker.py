@@ -10,14 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from faults import told
+from faults import posted, told
 from faults.agents import FAILS, MUTE
+from faults.endpoints import Hook
 from faults.journal import OK, OUTBOUND, REFUSED, UNKNOWN, Round
 
 from smsd.store.statements import named
 
 _ROWS = """
-    SELECT org_id, id, direction, body, status, attempts, ledger, error
+    SELECT org_id, id, direction, address, body, status, attempts, ledger, error
     FROM messages
     WHERE id > coalesce((%s::jsonb ->> org_id)::bigint, 0)
 """
@@ -33,6 +34,7 @@ class Row:
     org_id: str
     id: int
     direction: str
+    address: str
     body: str
     status: str
     attempts: int
@@ -74,6 +76,11 @@ class Checker:
         """The cursor of each org at which a reader knows everything."""
         return dict(self._ask(told.LAST, list(org_ids)))
 
+    def hooks_behind(self) -> int:
+        """Hooks that have yet to look at something."""
+        ((number,),) = self._ask(posted.BEHIND)
+        return int(number)
+
     def open_tickets(self) -> int:
         """Tickets that have not come to their end."""
         ((number,),) = self._ask(_OPEN)
@@ -83,7 +90,7 @@ class Checker:
         """Of all these texts, those that are not stored (any more)."""
         return words - {body for (body,) in self._ask(_SAFE)}
 
-    def check(self, seen: Round, floors: str) -> Findings:
+    def check(self, seen: Round, floors: str, hooks: Sequence[Hook] = ()) -> Findings:
         """Everything that can be said of one round. ``floors`` in JSON."""
         rows = [Row(*row) for row in self._ask(_ROWS, floors)]
         found = Findings(Counter(), {})
@@ -95,6 +102,7 @@ class Checker:
         listeners = {org_id for (org_id,) in self._ask(told.LISTENERS)}
         told.hold(rows, events, listeners, found)
         told.heard(seen, events, found)
+        posted.hold(seen, rows, events, hooks, found)
         return found
 
     def _ask(self, sql: str, *values: object) -> list[tuple[Any, ...]]:

@@ -19,6 +19,9 @@ from typing import Any
 
 from faults import sabotage
 
+#: From one attempt at a post to the next, and how long each may take. Seconds.
+POSTED_AGAIN, TOO_LATE = 0.05, 2.0
+
 
 class Fuse:
     """Burns down to the one fail-point that was ordered."""
@@ -145,6 +148,21 @@ def hurry(factor: float) -> None:
     Upkeep._every = lambda self, seconds, *rest: every(self, seconds / factor, *rest)  # type: ignore[method-assign, assignment]
 
 
+def hurry_posts() -> None:
+    """What a hook's endpoint did not take comes again within a moment, and soon takes too long."""
+    from smsd.gateway.upkeep import Upkeep
+    from smsd.outward import courier, retries
+
+    retries.PAUSES = (POSTED_AGAIN,) * len(retries.PAUSES)
+    courier.LONGEST = TOO_LATE
+    every = Upkeep._every
+
+    def often(self: Any, seconds: float, what: str, chore: Any) -> None:
+        every(self, POSTED_AGAIN if what == "posting to hooks" else seconds, what, chore)
+
+    Upkeep._every = often  # type: ignore[method-assign]
+
+
 def end_with_parent() -> None:
     """However the campaign ends, no gateway stays behind (prctl(2), PR_SET_PDEATHSIG)."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
@@ -161,6 +179,7 @@ def main() -> int:
     end_with_parent()
     fuse = Fuse(asked.orders)
     install(fuse)
+    hurry_posts()
     hurry(asked.hurry)
     if asked.sabotage:
         sabotage.GATEWAY[asked.sabotage]()

@@ -16,11 +16,11 @@ from faults.checker import Checker, Findings
 from faults.gateway import Gateway
 from faults.journal import Journal
 from faults.ledgers import LedgerPhone
+from faults.listeners import Listeners
 from faults.orgs import Org
 from faults.phones import Phone
 from faults.postgres import Postgres
 from faults.proxy import ChaosProxy
-from faults.readers import Reader
 from faults.waiting import comes_true
 from faults.witness import Witness
 
@@ -69,11 +69,7 @@ class Field:
             rate * (1 - BY_SOCKET),
             number=max(6, int(rate / 12)),
         )
-        self.readers = [
-            Reader(org.id, self.journal, self.gateway.port, Random(chance.random()))
-            for org in self.orgs
-            if org.listens
-        ]
+        self.listeners = Listeners(self.orgs, self.journal, self.gateway.port, chance)
         self._lives: list[asyncio.Task[None]] = []
         self._inflow: asyncio.Task[None] | None = None
 
@@ -96,15 +92,10 @@ class Field:
         finally:
             claiming.cancel()
         self.checker = Checker(await asyncio.to_thread(self.postgres.connect))
-        await self._begin_to_listen()
-        self._lives = [asyncio.create_task(one.live()) for one in (*self.phones, *self.readers)]
-
-    async def _begin_to_listen(self) -> None:
-        org_ids = [reader.org_id for reader in self.readers]
-        await asyncio.to_thread(self.checker.listen, org_ids)
-        last = await asyncio.to_thread(self.checker.last_events, org_ids)
-        for reader in self.readers:
-            reader.cursor = last[reader.org_id]
+        self._stack.callback(self.listeners.close)
+        await self.listeners.begin(self.checker)
+        lively = (*self.phones, *self.listeners.readers)
+        self._lives = [asyncio.create_task(one.live()) for one in lively]
 
     async def close(self) -> None:
         """Everybody goes home."""
@@ -160,14 +151,15 @@ class Field:
         return json.dumps(await asyncio.to_thread(self.checker.floors))
 
     async def quiet(self, within: float) -> None:
-        """Every ticket has come to its end, nobody waits for an answer and every reader has heard
-        all, if it ever ends."""
+        """Every ticket has come to its end, nobody waits for an answer and whoever listens was
+        told all, if it ever ends."""
         await comes_true(self._calm, within)
 
     async def check(self, floors: str) -> Findings:
         """What the journal and the database say of the round that is over."""
         await self._reconnect_checker()
-        found = await asyncio.to_thread(self.checker.check, self.journal.now, floors)
+        hooks = self.listeners.hooks
+        found = await asyncio.to_thread(self.checker.check, self.journal.now, floors, hooks)
         for phone in self.phones:
             if phone.waits:
                 found.note("never answered", (phone.name, phone.debts))
@@ -196,8 +188,7 @@ class Field:
         await self._reconnect_checker()
         if await asyncio.to_thread(self.checker.open_tickets):
             return False
-        last = await asyncio.to_thread(self.checker.last_events, [r.org_id for r in self.readers])
-        return all(reader.cursor >= last[reader.org_id] for reader in self.readers)
+        return await self.listeners.know_all(self.checker)
 
     async def _reconnect_checker(self) -> None:
         self.checker = Checker(await asyncio.to_thread(self.postgres.connect))

@@ -152,6 +152,7 @@ class Gateway:
         argv += ["--hurry", str(self.hurry)]
         argv += ["--sabotage", self._sabotage] if self._sabotage else []
         argv += ["--", "run", "--listen", f"tcp:{self.port}:interface=127.0.0.1"]
+        argv += ["--hooks-allow", "127.0.0.0/8"]
         argv += ["--data-dir", str(self.home / "data"), "--database", self.conninfo, *self.flags]
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("SMSD_")}
         path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])

@@ -63,6 +63,11 @@ class Round:
     #: Ids of the events that an org's reader heard, and those that came once more or too late.
     heard: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
     misplaced: list[tuple[str, int, int]] = field(default_factory=list)
+    #: Ids of the events that each hook's endpoint took, those that were first posted to it after a
+    #: later one, and posts by what came of them: taken, refused.
+    taken: dict[str, set[int]] = field(default_factory=lambda: defaultdict(set))
+    overtaken: list[tuple[str, int, int]] = field(default_factory=list)
+    posts: Counter[str] = field(default_factory=Counter)
     #: Seconds from a kill to the first request that was accepted.
     restarts: list[float] = field(default_factory=list)
     #: Seconds that an orderly stop took.
@@ -131,6 +136,15 @@ class Journal:
         self.now.heard[org_id].add(event)
         if event <= after:
             self.now.misplaced.append((org_id, event, after))
+
+    def posted(self, hook: str, event: int, *, taken: bool, after: int) -> None:
+        """An endpoint was told of an event; the latest that it knew is ``after``, where this one
+        came for the first time."""
+        self.now.posts["taken" if taken else "refused"] += 1
+        if taken:
+            self.now.taken[hook].add(event)
+        if event < after:
+            self.now.overtaken.append((hook, event, after))
 
     # -- the gateway's life --
 

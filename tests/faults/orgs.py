@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from random import Random
 
 SECRET = "a secret for the campaign"
+#: A number whose SMS, and those to it, hooks are told of; and how many of all are its.
+SOMEBODY, ITS_SHARE = "+15550500600", 1 / 50
 
 
 @dataclass
@@ -15,3 +18,8 @@ class Org:
     id: str
     listens: bool = False
     sims: list[str | int | None] = field(default_factory=lambda: [None])
+
+
+def party(words: str, usual: str) -> str:
+    """The other side of the SMS with these words: the same however often it is handed in."""
+    return SOMEBODY if Random(words).random() < ITS_SHARE else usual

@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 
 from faults.agents import FAILS, MUTE
 from faults.journal import OK, UNKNOWN, Journal
-from faults.orgs import SECRET
+from faults.orgs import SECRET, party
 from faults.witness import Witness
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
@@ -181,7 +181,8 @@ class Phone:
 
     async def _hand_in(self, talk: Talk, words: str, id_: str | None) -> None:
         self._journal.hand_in("socket", self._org_id, [words], id_ is not None)
-        message: dict[str, Any] = {"address": "+15550300400", "body": words, "date": 1_700_000_000}
+        address = party(words, "+15550300400")
+        message: dict[str, Any] = {"address": address, "body": words, "date": 1_700_000_000}
         talk.handed_in.append((words, id_))
         await talk.say({"type": "inbound", "message": message | ({"id": id_} if id_ else {})})
 

@@ -129,6 +129,43 @@ def tells_not_all() -> None:
     events.read = forgetful
 
 
+def posts_not_all() -> None:
+    """One event in ten is counted as posted and is not."""
+    from smsd.outward.attempt import Attempt
+    from smsd.outward.courier import Courier
+
+    deliver = Courier.deliver
+
+    async def lazy(self: Any, url: str, event_id: str, *rest: Any) -> Attempt:
+        if event_id.endswith("0"):
+            return Attempt(status=204, ms=1)
+        return await deliver(self, url, event_id, *rest)
+
+    Courier.deliver = lazy  # type: ignore[method-assign]
+
+
+def posts_swapped() -> None:
+    """One event in ten is posted after the one that comes behind it."""
+    from smsd.outward.attempt import Attempt
+    from smsd.outward.courier import Courier
+
+    deliver = Courier.deliver
+    held: dict[str, Any] = {}
+
+    async def swapping(self: Any, url: str, event_id: str, *rest: Any) -> Attempt:
+        if event_id.endswith("0"):
+            held[url] = (event_id, *rest)
+            return Attempt(status=204, ms=1)
+        attempt = await deliver(self, url, event_id, *rest)
+        if attempt.taken and url in held:
+            while not (await deliver(self, url, *held[url])).taken:
+                pass
+            del held[url]
+        return attempt
+
+    Courier.deliver = swapping  # type: ignore[method-assign]
+
+
 #: What can be done to the gateway, by name.
 GATEWAY: dict[str, Callable[[], None]] = {
     each.__name__: each
@@ -141,6 +178,8 @@ GATEWAY: dict[str, Callable[[], None]] = {
         never_gives_up,
         forgets_keys,
         tells_not_all,
+        posts_not_all,
+        posts_swapped,
     )
 }
 #: Ledger phones forget their ledger whenever they lose a connection.

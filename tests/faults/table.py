@@ -44,6 +44,10 @@ COUNTS: dict[str, bool] = {
     "events heard": False,
     "events missed by a reader": True,
     "events heard out of order": True,
+    "posts taken": False,
+    "posts refused": False,
+    "events missed by a hook": True,
+    "events out of order at a hook": True,
     "tracebacks": True,
 }
 PLAIN_TWICE, TWO_PHONES = "sent twice by a plain phone", "sent by two phones"

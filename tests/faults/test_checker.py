@@ -8,6 +8,7 @@ from typing import Any
 import psycopg2
 import pytest
 from faults.checker import Checker, Findings
+from faults.endpoints import Hook
 from faults.journal import OK, UNKNOWN, Journal
 from faults.table import COUNTS
 
@@ -34,6 +35,8 @@ class Scene:
         self._connection = connection
         self._id = 0
         self._event = 0
+        #: Each wants everything of the org.
+        self.hooks: list[Hook] = []
 
     def row(self, words: str, sql: str = _SMS, **more: object) -> int:
         self._id += 1
@@ -90,7 +93,7 @@ class Scene:
         return {name for name, zero in COUNTS.items() if zero and self.found().counts[name]}
 
     def found(self) -> Findings:
-        return Checker(self._connection).check(self.journal.now, "{}")
+        return Checker(self._connection).check(self.journal.now, "{}", self.hooks)
 
 
 @pytest.fixture
@@ -129,6 +132,25 @@ def test_events_that_tell_all_are_not_red(scene: Scene) -> None:
     scene.tells(scene.sent("t2", "plain"), "ticket.sending", "ticket.failed", "ticket.sent")
     assert scene.red() == set()
     assert (scene.found().counts["events"], scene.found().counts["events heard"]) == (7, 7)
+
+
+def test_posts_that_are_refused_and_come_again_are_not_red(scene: Scene) -> None:
+    scene.listens()
+    hook = hooked(scene, Hook(ORG, types=("ticket.sent",)))
+    scene.tells(scene.sent("t1", "plain"), "ticket.sending", "ticket.sent")
+    scene.tells(scene.sent("t2", "plain"), "ticket.sending", "ticket.sent")
+    for event, taken in ((2, False), (2, True), (4, True)):
+        scene.journal.posted(hook.name, event, taken=taken, after=0)
+    assert scene.red() == set()
+    assert (scene.found().counts["posts taken"], scene.found().counts["posts refused"]) == (2, 1)
+
+
+def test_a_hook_needs_no_posts_of_what_it_did_not_ask_for(scene: Scene) -> None:
+    scene.listens()
+    for hook in (Hook(ORG, types=("ticket.sent",)), Hook(ORG, address="+1"), Hook("org-1")):
+        hooked(scene, hook)
+    scene.tells(scene.row("s1"), "message.received")
+    assert scene.red() == set()
 
 
 def test_a_call_that_is_repeated_with_the_same_answer_is_not_red(scene: Scene) -> None:
@@ -193,6 +215,36 @@ def an_event_heard_again(scene: Scene) -> None:
     scene.listens()
     scene.tells(scene.row("s1"), "message.received")
     scene.journal.heard(ORG, 1, after=1)
+
+
+def hooked(scene: Scene, hook: Hook) -> Hook:
+    scene.hooks.append(hook)
+    return hook
+
+
+def a_post_never_taken(scene: Scene) -> None:
+    scene.listens()
+    hook = hooked(scene, Hook(ORG))
+    scene.tells(scene.row("s1"), "message.received")
+    scene.journal.posted(hook.name, 1, taken=False, after=0)
+
+
+def a_post_to_another_hook(scene: Scene) -> None:
+    scene.listens()
+    one, other = hooked(scene, Hook(ORG, id="one")), hooked(scene, Hook(ORG, id="other"))
+    scene.tells(scene.row("s1"), "message.received")
+    scene.tells(scene.row("s2"), "message.received")
+    for hook, event in ((one, 1), (one, 2), (other, 2)):
+        scene.journal.posted(hook.name, event, taken=True, after=0)
+
+
+def a_post_after_a_later_one(scene: Scene) -> None:
+    scene.listens()
+    hook = hooked(scene, Hook(ORG))
+    for words in ("s1", "s2"):
+        scene.tells(scene.row(words), "message.received")
+    scene.journal.posted(hook.name, 2, taken=True, after=0)
+    scene.journal.posted(hook.name, 1, taken=True, after=2)
 
 
 def lost_sms(scene: Scene) -> None:
@@ -330,6 +382,9 @@ RED: list[tuple[Callable[[Scene], None], set[str]]] = [
     (told_of_nothing, {"events out of order"}),
     (an_event_unheard, {"events missed by a reader"}),
     (an_event_heard_again, {"events heard out of order"}),
+    (a_post_never_taken, {"events missed by a hook"}),
+    (a_post_to_another_hook, {"events missed by a hook"}),
+    (a_post_after_a_later_one, {"events out of order at a hook"}),
 ]
 
 
