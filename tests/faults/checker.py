@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from faults import posted, told
+from faults import posted, told, wishes
 from faults.agents import FAILS, MUTE
 from faults.endpoints import Hook
 from faults.journal import OK, OUTBOUND, REFUSED, UNKNOWN, Round
@@ -18,7 +18,8 @@ from faults.journal import OK, OUTBOUND, REFUSED, UNKNOWN, Round
 from smsd.store.statements import named
 
 _ROWS = """
-    SELECT org_id, id, direction, address, body, status, attempts, ledger, error
+    SELECT org_id, id, direction, address, body, status, attempts, ledger, error,
+        coalesce(handed_at > expires_at, false) OR coalesce(handed_at < send_at, false)
     FROM messages
     WHERE id > coalesce((%s::jsonb ->> org_id)::bigint, 0)
 """
@@ -40,6 +41,8 @@ class Row:
     attempts: int
     ledger: bool
     error: str | None
+    #: A phone was given it before its time or after.
+    untimely: bool
 
 
 @dataclass
@@ -98,6 +101,7 @@ class Checker:
         _texts(seen, rows, found)
         _pushes(seen, rows, found)
         _tickets(seen, rows, found)
+        wishes.hold(seen, rows, found)
         events = [told.Event(*event) for event in self._ask(told.EVENTS, floors)]
         listeners = {org_id for (org_id,) in self._ask(told.LISTENERS)}
         told.hold(rows, events, listeners, found)
@@ -172,7 +176,8 @@ def _tickets(seen: Round, rows: list[Row], found: Findings) -> None:
             found.note("cancelled, and sent", (row, phones))
         if row.status == "sent" and row.body not in seen.confirmed:
             found.note("told as sent, and never was", row)
-        if row.status == "failed" and not row.body.endswith((FAILS, MUTE)):
+        meant = row.error == "opted_out" or row.body.endswith((FAILS, MUTE))
+        if row.status == "failed" and not meant:
             _given_up(row, phones, row.body in seen.confirmed, found)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from random import Random
 
 from faults.agents import Agents
+from faults.cast import regulars
 from faults.checker import Checker, Findings
 from faults.gateway import Gateway
 from faults.journal import Journal
@@ -69,6 +70,7 @@ class Field:
             rate * (1 - BY_SOCKET),
             number=max(6, int(rate / 12)),
         )
+        self.regulars = regulars(self.orgs, self.journal, self.gateway.port, chance)
         self.listeners = Listeners(self.orgs, self.journal, self.gateway.port, chance)
         self._lives: list[asyncio.Task[None]] = []
         self._inflow: asyncio.Task[None] | None = None
@@ -94,6 +96,8 @@ class Field:
         self.checker = Checker(await asyncio.to_thread(self.postgres.connect))
         self._stack.callback(self.listeners.close)
         await self.listeners.begin(self.checker)
+        for regular in self.regulars:
+            await regular.prepare()
         lively = (*self.phones, *self.listeners.readers)
         self._lives = [asyncio.create_task(one.live()) for one in lively]
 
@@ -125,7 +129,8 @@ class Field:
 
     def start_traffic(self) -> None:
         """Texts come from everywhere."""
-        self.agents.start()
+        for one in (self.agents, *self.regulars):
+            one.start()
         self._inflow = asyncio.create_task(self._flow())
 
     async def stop_traffic(self) -> None:
@@ -133,7 +138,7 @@ class Field:
         assert self._inflow is not None
         self._inflow.cancel()
         await asyncio.wait([self._inflow])
-        await self.agents.stop()
+        await asyncio.gather(*(one.stop() for one in (self.agents, *self.regulars)))
 
     async def heal(self) -> None:
         """Whatever was done to anybody ends."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 OK, REFUSED, UNKNOWN = "ok", "refused", "unknown"
 #: How tickets come, and how SMS that arrived do.
-OUTBOUND = ("send", "batch")
+OUTBOUND = ("send", "batch", "ask")
 INBOUND = ("webhook", "socket", "claim")
 
 
@@ -33,6 +33,8 @@ class Text:
     two_answers: bool = False
     #: The gateway said that it is cancelled.
     cancelled: bool = False
+    #: Its number had said STOP before it was handed in.
+    barred: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class Round:
     #: Of these, what the phones then reported as sent.
     confirmed: set[str] = field(default_factory=set)
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
+    #: Questions of which the answer came back.
+    replies: int = 0
     #: Answers that no client should ever get, in words.
     wrong: Counter[str] = field(default_factory=Counter)
     #: Pushes whose row was looked for at once, and those that had none.
@@ -105,7 +109,7 @@ class Journal:
     def end(self, way: str, outcome: str, began: float) -> None:
         """A call has ended."""
         self.now.calls[way, outcome] += 1
-        if way != "socket":  # there an SMS waits for its phone's return, too
+        if way not in ("socket", "ask"):  # there one waits for a phone, or for a person, too
             self.now.slowest = max(self.now.slowest, time.monotonic() - began)
         if outcome == OK and self._down_since is not None and began > self._down_since:
             if self._timed:
@@ -126,6 +130,16 @@ class Journal:
         text = self.now.texts.get(words)
         if text is not None:
             text.cancelled = True
+
+    def bar(self, org_id: str, words: str) -> None:
+        """This ticket is about to be handed in, and must reach no phone."""
+        self.now.texts[words] = Text(org_id, "send", keyed=True, barred=True)
+
+    def replied(self, *, right: bool) -> None:
+        """A question was answered, with its own answer or with another."""
+        self.now.replies += 1
+        if not right:
+            self.complain("the answer to another question")
 
     def complain(self, about: str) -> None:
         """Something came that must never come."""

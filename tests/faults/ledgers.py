@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from typing import Any
 
@@ -70,6 +71,12 @@ class LedgerPhone(Phone):
         result = {**await self._transmit(frame), "ref": frame["ref"]}
         self._ledger[frame["ref"]] = result
         await self._tell(result)
+
+    async def _transmit(self, frame: dict[str, Any]) -> dict[str, Any]:
+        if frame.get("expires_at", math.inf) > time.time() * 1000:
+            return await super()._transmit(frame)
+        result = {"type": "send_result", "id": frame["id"], "success": False}
+        return {**result, "error": "expired"}
 
     async def _tell(self, result: dict[str, Any]) -> None:
         self._unheard[result["id"]] = time.monotonic(), result

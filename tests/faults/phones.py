@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 
 from faults.agents import FAILS, MUTE
 from faults.journal import OK, UNKNOWN, Journal
-from faults.orgs import SECRET, party
+from faults.orgs import ANSWERED, ASKED, SECRET, party
 from faults.witness import Witness
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
@@ -170,10 +170,10 @@ class Phone:
 
     # -- SMS that arrived --
 
-    async def receive(self) -> None:
-        """An SMS has arrived."""
-        keyed = self._chance.random() < 0.9
-        words = self._journal.words()
+    async def receive(self, answer: str = "") -> None:
+        """An SMS has arrived; an ``answer``'s words are given."""
+        keyed = bool(answer) or self._chance.random() < 0.9
+        words = answer or self._journal.words()
         if keyed:
             self._outbox[f"id-{words}"] = time.monotonic()
         for talk in self._greeted:
@@ -223,6 +223,8 @@ class Phone:
         await asyncio.sleep(self._chance.uniform(0.2, 0.6) if slow else 0.02)
         if success:
             self._journal.now.confirmed.add(words)
+        if success and words.endswith(ASKED):
+            self._start(self.receive(words + ANSWERED))
         return {"type": "send_result", "id": frame["id"], "success": success}
 
     async def _tell(self, result: dict[str, Any]) -> None:

@@ -52,6 +52,11 @@ class Scene:
         self.journal.acknowledge(words, id_)
         return id_
 
+    def changed(self, how: str) -> None:
+        """The last row is like this."""
+        with self._connection.cursor() as cursor:
+            cursor.execute(f"UPDATE messages SET {how} WHERE id = %s", (self._id,))
+
     def sent(self, words: str, *phones: str, ledger: bool = False) -> int:
         """A ticket that these phones were given, sent and confirmed."""
         id_ = self.ticket(words, ledger=ledger)
@@ -247,6 +252,37 @@ def a_post_after_a_later_one(scene: Scene) -> None:
     scene.journal.posted(hook.name, 1, taken=True, after=2)
 
 
+def sent_after_a_stop(scene: Scene) -> None:
+    scene.sent("t1", "plain")
+    scene.journal.bar(ORG, "t1")
+
+
+def pushed_after_a_stop(scene: Scene) -> None:
+    id_ = scene.ticket("t1", status="failed")
+    scene.journal.bar(ORG, "t1")
+    scene.changed("attempts = 0, session_id = NULL, handed_at = NULL, error = 'opted_out'")
+    scene.journal.push(ORG, id_, "t1", "plain")
+
+
+def given_too_late(scene: Scene) -> None:
+    scene.sent("t1", "plain")
+    scene.changed("expires_at = handed_at - interval '1 s'")
+
+
+def given_too_early(scene: Scene) -> None:
+    scene.sent("t1", "plain")
+    scene.changed("send_at = handed_at + interval '1 s'")
+
+
+def expired_though_a_ledger_phone_sent_it(scene: Scene) -> None:
+    scene.sent("t1", "ledger-a", ledger=True)
+    scene.changed("status = 'expired', sent_at = NULL, expires_at = handed_at + interval '1 s'")
+
+
+def answered_with_another_answer(scene: Scene) -> None:
+    scene.journal.replied(right=False)
+
+
 def lost_sms(scene: Scene) -> None:
     scene.sms("s1")
 
@@ -382,6 +418,12 @@ RED: list[tuple[Callable[[Scene], None], set[str]]] = [
     (told_of_nothing, {"events out of order"}),
     (an_event_unheard, {"events missed by a reader"}),
     (an_event_heard_again, {"events heard out of order"}),
+    (sent_after_a_stop, {"given to a phone after a STOP"}),
+    (pushed_after_a_stop, {"given to a phone after a STOP"}),
+    (given_too_late, {"given to a phone outside of its time"}),
+    (given_too_early, {"given to a phone outside of its time"}),
+    (expired_though_a_ledger_phone_sent_it, {"a ledger phone's word lost"}),
+    (answered_with_another_answer, {"wrong answers"}),
     (a_post_never_taken, {"events missed by a hook"}),
     (a_post_to_another_hook, {"events missed by a hook"}),
     (a_post_after_a_later_one, {"events out of order at a hook"}),
@@ -394,6 +436,18 @@ def test_what_is_wrong_turns_its_count_red(
 ) -> None:
     wrong(scene)
     assert scene.red() == red
+
+
+def test_what_a_person_and_a_plan_may_wish_is_not_red(scene: Scene) -> None:
+    scene.ticket("t1", status="failed")
+    scene.journal.bar(ORG, "t1")
+    scene.changed("attempts = 0, session_id = NULL, handed_at = NULL, error = 'opted_out'")
+    scene.sent("t2", "plain")
+    scene.changed("send_at = handed_at - interval '1 s', expires_at = handed_at + interval '1 s'")
+    scene.ticket("t3", status="failed")
+    scene.changed("status = 'expired', error = NULL, expires_at = handed_at + interval '1 s'")
+    assert scene.red() == set()
+    assert scene.found().counts["tickets opted out"] == 1
 
 
 def test_what_was_there_before_the_round_is_not_looked_at(scene: Scene) -> None:

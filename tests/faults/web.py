@@ -36,6 +36,11 @@ class Line:
         """Status and JSON of the answer; raises `NoAnswer`."""
         return await self._call(f"DELETE {path}", f"X-Secret-Key: {secret}\r\n", b"")
 
+    async def put(self, path: str, secret: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Status and JSON of the answer; raises `NoAnswer`."""
+        fields = f"X-Secret-Key: {secret}\r\n"
+        return await self._call(f"PUT {path}", fields, json.dumps(body).encode())
+
     async def _call(self, what: str, fields: str, body: bytes) -> tuple[int, dict[str, Any]]:
         try:
             async with asyncio.timeout(PATIENCE):
