@@ -20,6 +20,9 @@ WORDS: dict[str, What] = {
     "HELP": "help",
 }
 
+#: The error of a ticket to a number that has opted out.
+OPTED_OUT = "opted_out"
+
 Text = Annotated[
     str,
     Meta(

@@ -21,6 +21,7 @@ from twisted.internet.defer import Deferred
 from smsd.domain.call_key import CallKey
 from smsd.domain.errors import Invalid, NotCancellable, Unauthorised, Unavailable
 from smsd.domain.numbers import address_key, clean, digits
+from smsd.domain.opt_outs import OPTED_OUT
 from smsd.domain.query import MessageQuery
 from smsd.domain.records import Draft, Ticket, Wish, new_ref
 from smsd.domain.timing import Timing, timing, untimely
@@ -73,6 +74,8 @@ class AcceptedTicket(Struct, frozen=True):
     outlook: Outlook | None = None
     #: Its SIM may not send it before (RFC 3339). None: nothing of the kind is known.
     not_before: str | None = None
+    #: Why it has failed; told of numbers that have opted out only.
+    error: str | None = None
 
 
 class Accepted(Struct, frozen=True):
@@ -130,7 +133,7 @@ class Outbox:
         self._once = Once(database)
         self._recalls = recalls
         self._time_of_day = time_of_day
-        self._prospects = Prospects(roster, dispatch, quotas, pacing, time_of_day)
+        self._prospects = Prospects(database, roster, dispatch, quotas, pacing, time_of_day)
         self._sent = 0.0
         self._lane: Batch[_Call, Answer] = Batch(
             "tickets", self._write, certainty=Certainty(self._recall, patience)
@@ -204,6 +207,8 @@ class Outbox:
         told = zip(earlier.ids, drafts, earlier.statuses, strict=True)
         online = any(self._roster.first(org_id, Wish.of(draft.sim).key) for draft in drafts)
         results = [AcceptedTicket(id_, draft.to, status) for id_, draft, status in told]
+        if earlier.refused:
+            results = [_failed(one) if one.id in earlier.refused else one for one in results]
         return Accepted(online, results, replayed=True)
 
     async def forecast(
@@ -251,7 +256,7 @@ class Outbox:
         each = zip(results, call.wishes, call.offers, call.rows, given, strict=True)
         look = self._prospects.outlook
         return [
-            replace(one, outlook=look(wish, offer, row.send_at, given=g))
+            one if one.error else replace(one, outlook=look(wish, offer, row.send_at, given=g))
             for one, wish, offer, row, g in each
         ]
 
@@ -430,7 +435,7 @@ def _stored(ids: list[int]) -> Stored:
 
 
 def _failed(ticket: AcceptedTicket) -> AcceptedTicket:
-    return replace(ticket, status="failed", not_before=None)
+    return replace(ticket, status="failed", not_before=None, error=OPTED_OUT)
 
 
 def _row(org_id: str, draft: Draft, wish: Wish, offer: Offer, timing: Timing) -> NewMessage:

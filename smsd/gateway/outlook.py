@@ -13,6 +13,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from smsd.domain.errors import Invalid
+from smsd.domain.numbers import address_key, clean, digits
+from smsd.domain.opt_outs import OPTED_OUT
 from smsd.domain.records import Draft, Wish
 from smsd.domain.timing import timing, untimely
 from smsd.gateway.dispatch import Dispatch
@@ -22,6 +24,9 @@ from smsd.gateway.promises import Offer
 from smsd.gateway.quotas import Quotas
 from smsd.gateway.roster import Roster
 from smsd.gateway.visit import Visit
+from smsd.store import opt_outs
+from smsd.store.database import Database
+from smsd.store.opt_outs import Meant
 
 
 class PhoneAndSim(Struct, frozen=True, kw_only=True):
@@ -35,11 +40,17 @@ class PhoneAndSim(Struct, frozen=True, kw_only=True):
 
 
 class Outlook(Struct, frozen=True):
-    """One of the first two is there. ``not_before``: until then it waits in any case (RFC 3339)."""
+    """One of the first two is there. ``not_before``: until then it waits in any case (RFC 3339).
+    Where there is an ``error`` it would fail with that, and there is nothing else."""
 
     taken_by: PhoneAndSim | None = None
     waiting_for: PhoneAndSim | None = None
     not_before: str | None = None
+    error: str | None = None
+
+
+#: Of a ticket to a number that has opted out.
+REFUSED = Outlook(error=OPTED_OUT)
 
 
 class Forecast(Struct, frozen=True):
@@ -54,12 +65,14 @@ class Prospects:
 
     def __init__(
         self,
+        database: Database,
         roster: Roster,
         dispatch: Dispatch,
         quotas: Quotas,
         pacing: Pacing,
         time_of_day: Callable[[], float],
     ) -> None:
+        self._database = database
         self._roster = roster
         self._pacing = pacing
         self._dispatch = dispatch
@@ -86,8 +99,17 @@ class Prospects:
                 outlooks = list(map(delayed, outlooks, delays))
         finally:
             self._dispatch.withdraw(offers)
+        if self._quotas.opts_out(org_id):
+            outlooks = await self._without_refused(org_id, drafts, outlooks)
         online = any(self._roster.first(org_id, wish.key) for wish in wishes)
         return Forecast(online, outlooks)
+
+    async def _without_refused(
+        self, org_id: str, drafts: Sequence[Draft], outlooks: list[Outlook]
+    ) -> list[Outlook]:
+        meant = list(map(_meant, drafts, outlooks))
+        refused = await opt_outs.would_refuse(self._database, org_id, meant)
+        return [REFUSED if at in refused else one for at, one in enumerate(outlooks)]
 
     def outlook(self, wish: Wish, offer: Offer, at: int | None, *, given: bool = True) -> Outlook:
         """Of a ticket with this offer that is sent ``at`` this time, in Unix milliseconds, or at
@@ -106,6 +128,11 @@ def delayed(outlook: Outlook, seconds: float | None) -> Outlook:
     """The same where its SIM may not send it before then (seconds since 1970), if it has to wait
     for that."""
     return outlook if seconds is None else replace(outlook, not_before=_rfc3339(seconds * 1000))
+
+
+def _meant(draft: Draft, outlook: Outlook) -> Meant:
+    phone = outlook.taken_by or outlook.waiting_for or PhoneAndSim(online=False)
+    return Meant(address_key(clean(draft.to)), digits(phone.sim_number or "") or None, phone.online)
 
 
 def _rfc3339(milliseconds: float) -> str:

@@ -89,7 +89,8 @@ class Outgoing(Identified, frozen=True, kw_only=True):
 
 
 class Ticket(Struct, frozen=True, kw_only=True):
-    """What became of one message so far: `sending` if a phone has it, else `queued`.
+    """What became of one message so far: `sending` if a phone has it, else `queued`; `failed`, with
+    the `error` `opted_out`, where its number wants nothing more.
 
     All from `encoding` on is told where an optional field asked for it. `forced_by` is the first
     character that GSM-7 lacks. A dry run has no `id`. `not_before` is told where the pace of its
@@ -99,6 +100,7 @@ class Ticket(Struct, frozen=True, kw_only=True):
     id: int | UnsetType = UNSET
     to: str
     status: str
+    error: str | UnsetType = UNSET
     encoding: Encoding | UnsetType = UNSET
     segments: int | UnsetType = UNSET
     forced_by: str | UnsetType = UNSET
@@ -185,7 +187,13 @@ async def send(
 def _answered(accepted: Accepted, drafts: list[Draft], more: bool) -> SendAnswer:
     """``more``: a field was used that the first clients did not know."""
     results = [
-        Ticket(id=each.id, to=each.to, status=each.status, not_before=each.not_before or UNSET)
+        Ticket(
+            id=each.id,
+            to=each.to,
+            status=each.status,
+            error=each.error or UNSET,
+            not_before=each.not_before or UNSET,
+        )
         for each in accepted.results
     ]
     if more:
@@ -197,11 +205,19 @@ def _answered(accepted: Accepted, drafts: list[Draft], more: bool) -> SendAnswer
 def _foretold(forecast: Forecast, drafts: list[Draft]) -> SendAnswer:
     results = [
         _in_full(
-            Ticket(to=draft.to, status="sending" if outlook.taken_by else "queued"), draft, outlook
+            Ticket(to=draft.to, status=_status(outlook), error=outlook.error or UNSET),
+            draft,
+            outlook,
         )
         for draft, outlook in zip(drafts, forecast.outlooks, strict=True)
     ]
     return SendAnswer(device_online=forecast.device_online, queued=0, results=results, dry_run=True)
+
+
+def _status(outlook: Outlook) -> str:
+    if outlook.error is not None:
+        return "failed"
+    return "sending" if outlook.taken_by else "queued"
 
 
 def _in_full(ticket: Ticket, draft: Draft, outlook: Outlook | None) -> Ticket:

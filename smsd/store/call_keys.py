@@ -14,11 +14,13 @@ _PRUNE = named("prune_calls_everywhere")
 
 class Earlier(NamedTuple):
     """A call that was carried out: its fingerprint, its first ticket, and what became of each
-    ticket so far (``deleted`` where it is gone). Its ids follow each other."""
+    ticket so far (``deleted`` where it is gone), and the ids of those that ended because their
+    number has opted out. Its ids follow each other."""
 
     fingerprint: str
     first_id: int
     statuses: list[str]
+    refused: list[int]
 
     @property
     def ids(self) -> list[int]:

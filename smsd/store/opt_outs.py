@@ -24,6 +24,7 @@ _READ = named("read_opt_outs")
 _ADD = named("opt_out")
 _LIFT = named("lift_opt_out")
 _REFUSE = named("refuse_given")
+_WOULD = named("would_refuse")
 _OWING = named("owing_everywhere")
 _HOLD = named("hold_counter")
 _TAKE = named("take_owed")
@@ -38,6 +39,15 @@ class OptedOut(NamedTuple):
     sim: str
     since: str
     word: str | None
+
+
+class Meant(NamedTuple):
+    """A ticket that might be sent: to whom, and the SIM that would send it (its digits, where they
+    are known). ``taken``: a phone would take it."""
+
+    key: str
+    sim: str | None
+    taken: bool
 
 
 class Owed(NamedTuple):
@@ -111,6 +121,15 @@ async def refuse_given(
     are ``given`` (to a session that has not pushed them) have ended too. It may be repeated."""
     rows = await database.run(_REFUSE, org_id=org_id, ids=list(ids), given=list(given))
     return frozenset(id_ for (id_,) in rows)
+
+
+async def would_refuse(database: Database, org_id: str, meant: Sequence[Meant]) -> set[int]:
+    """The places of those that would end because their number has opted out."""
+    rows = [
+        {"ord": at, "address_key": one.key, "sim_digits": one.sim, "taken": one.taken}
+        for at, one in enumerate(meant)
+    ]
+    return {at for (at,) in await database.run(_WOULD, org_id=org_id, rows=jsoned(rows))}
 
 
 async def owing_everywhere(database: Database, *, most: int = 100) -> list[str]:

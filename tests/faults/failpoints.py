@@ -102,6 +102,7 @@ HARMLESS: dict[str, str] = {
     "opt_out": "an org's; it says so again where it heard nothing",
     "lift_opt_out": "an org's; it says so again where it heard nothing",
     "read_opt_outs": "reads",
+    "would_refuse": "reads",
     "owing_everywhere": "reads",
     "refuse_given": "of orgs that keep to STOP, of which this campaign has none; may be repeated",
     "take_owed": "of one transaction with append_messages, whose commit counts",

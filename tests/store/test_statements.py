@@ -155,6 +155,7 @@ TRIED = {
     "read_opt_outs": {**ORG, "address_key": None, "after_key": "", "after_sim": "", "most": 5},
     "opt_out": {**ORG, "address_key": "1555", "address": "+1555"},
     "lift_opt_out": {**ORG, "address_key": "1555"},
+    "would_refuse": {**ORG, "rows": jsoned([{"ord": 0, "address_key": "1555", "taken": True}])},
     "refuse_given": {**ORG, "ids": [1, 2], "given": [2]},
     "owing_everywhere": {"most": 5},
     "take_owed": ORG,

@@ -68,3 +68,24 @@ def test_the_org_adds_and_lifts_and_pages_its_list(gateway: Daemon) -> None:
         assert [one["lifted"] for one in lifted] == [True, False]
         assert org.send(to=numbers[0])["results"][0]["status"] == "queued"
         assert org.send(to=numbers[1])["results"][0]["status"] == "failed"
+
+
+def test_a_result_a_repeated_call_and_a_dry_run_say_that_a_number_has_opted_out(
+    gateway: Daemon,
+) -> None:
+    org, them = Org(gateway.url).claim(), canaries.number()
+    with org.agent:
+        org.agent.put(f"/optouts/{org.id}", json={"enabled": True})
+        org.agent.put(f"/optouts/{org.id}/{them}")
+        sms = {"to": them, "body": canaries.text()}
+        (foretold,) = org.send(**sms, dry_run=True)["results"]
+        parts = {"encoding": foretold["encoding"], "segments": foretold["segments"]}
+        assert foretold == {"to": them, "status": "failed", "error": "opted_out", **parts}
+        told = {"id": 1, "to": them, "status": "failed", "error": "opted_out"}
+        for replayed in (None, "true"):
+            key = {"Idempotency-Key": "one"}
+            answer = org.agent.post(f"/send/{org.id}", json=sms, headers=key)
+            assert answer.json()["results"] == [told]
+            assert answer.headers.get("Idempotent-Replayed") == replayed
+        (in_full,) = org.send(**sms, dry_run=False)["results"]
+        assert in_full == {**told, "id": 2, **parts}

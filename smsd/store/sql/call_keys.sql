@@ -1,10 +1,15 @@
 -- find_call --
--- What a call made that carried this key, and what became of each of its tickets.
+-- What a call made that carried this key, what became of each of its tickets, and which of them
+-- ended because their number has opted out.
 SELECT encode(k.fingerprint, 'hex'), k.first_id, ARRAY(
     SELECT coalesce((
         SELECT m.status FROM messages AS m WHERE m.org_id = k.org_id AND m.id = t.id), 'deleted')
     FROM generate_series(k.first_id, k.first_id + k.tickets - 1) AS t (id)
-    ORDER BY t.id)
+    ORDER BY t.id), ARRAY(
+    SELECT m.id
+    FROM messages AS m
+    WHERE m.org_id = k.org_id AND m.id BETWEEN k.first_id AND k.first_id + k.tickets - 1
+        AND m.status = 'failed' AND m.error = 'opted_out')
 FROM call_keys AS k
 WHERE k.org_id = %(org_id)s AND k.key = %(key)s
 

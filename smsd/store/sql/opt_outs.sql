@@ -76,6 +76,17 @@ FROM messages AS m
 WHERE m.org_id = %(org_id)s AND m.id = ANY (%(ids)s::bigint[])
     AND m.status = 'failed' AND m.error = 'opted_out'
 
+-- would_refuse --
+-- Which of these tickets would end because their number has opted out, were they sent now. `taken`:
+-- a phone would take it; where none would, and it is for any SIM, whoever claims it will know.
+SELECT g.ord
+FROM org_counters AS c CROSS JOIN json_to_recordset(%(rows)s::json) AS g (
+    ord integer, address_key text, sim_digits text, taken boolean
+)
+WHERE c.org_id = %(org_id)s AND c.opt_out_scope IS NOT NULL
+    AND (c.opt_out_scope = 'org' OR g.taken OR g.sim_digits IS NOT NULL)
+    AND has_opted_out(c.org_id, g.address_key, g.sim_digits, c.opt_out_scope)
+
 -- owing_everywhere --
 -- Which orgs owe somebody an answer, so many at most.
 SELECT DISTINCT org_id
