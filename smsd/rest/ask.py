@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 from msgspec.structs import replace
 
 from smsd.domain import call_key
@@ -35,6 +35,22 @@ class Asking(Identified, frozen=True, kw_only=True):
     body: Text
     sim: SimAsked | SimIndex | None = None
     wait: Wait = 60
+    dry_run: (
+        Annotated[
+            bool,
+            Meta(
+                description="must be left out, or false: a question is always sent; try it with "
+                "POST /send",
+                extra_json_schema={"const": False},
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+    def __post_init__(self) -> None:
+        # The one field of /send whose being ignored would send what was not to be sent.
+        if self.dry_run is True:
+            raise ValueError("dry_run is not for questions, which are always sent: try POST /send")
 
 
 class Asked(Struct, frozen=True, kw_only=True):
@@ -115,7 +131,8 @@ async def ask(
     by then is told without waiting; while the first call still waits, that is a 409.
     """
     # How long somebody waits is not what is asked.
-    named = call_key.named(key, "ask", replace(body, wait=0)) if key else None
+    asked = replace(body, wait=0, dry_run=UNSET)
+    named = call_key.named(key, "ask", asked) if key else None
     with services.questions.place(agent, named):
         question = await services.questions.send(agent, _draft(body), named)
         waiting = services.questions.hear(agent, question, body.wait)

@@ -142,3 +142,12 @@ def test_a_client_that_hangs_up_before_its_question_is_sent_does_not_stop_it(
     wire.socket.lost()
     admitted.callback(None)
     assert (len(notes.accepted), notes.listened) == (1, [])
+
+
+def test_a_question_is_not_sent_by_who_only_wanted_to_see_what_would_happen(
+    browser: Browser, notes: Notes
+) -> None:
+    answer = ask(browser, dry_run=True)
+    (fault,) = answer.json()["errors"]
+    assert (answer.status, "POST /send" in fault["msg"], notes.accepted) == (422, True, [])
+    assert ask(browser, dry_run=False).status == 200
