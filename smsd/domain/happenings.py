@@ -29,7 +29,11 @@ _ONE = f"({'|'.join(map(re.escape, TYPES))})"
 
 Cursor = Annotated[
     int,
-    Meta(ge=0, le=_HIGHEST, description="must be the id of an event, in digits: only later ones"),
+    Meta(
+        ge=0,
+        le=_HIGHEST,
+        description="must be the id of an event, a whole number of 0 or more: only later ones",
+    ),
 ]
 Types = Annotated[
     str,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from smsd.domain.happenings import EventType
+from smsd.domain.happenings import TYPES, EventType
 from smsd.domain.keys import Scope
 from smsd.domain.query import Asked, Direction
 from smsd.domain.records import SimAsked, SimIndex
@@ -33,7 +33,7 @@ Url = Annotated[
 ]
 Types = Annotated[
     list[EventType],
-    Meta(max_length=100, description="must be a list of types of events, as in message.received"),
+    Meta(max_length=100, description=f"must be a list of types of events: {', '.join(TYPES)}"),
 ]
 
 

@@ -8,6 +8,7 @@ import pytest
 from msgspec import UNSET
 
 from smsd.domain.errors import EventsGone
+from smsd.domain.happenings import TYPES
 from smsd.outward.attempt import Attempt
 from smsd.store.hooks import HookChange, NewHook
 
@@ -75,6 +76,18 @@ def test_what_no_hook_can_be_is_a_422_with_its_place(
     browser: Browser, body: dict[str, Any], loc: list[str]
 ) -> None:
     assert faults(browser.ask("POST", "/hooks/myorg", json=body, **SECRET)) == [loc]
+
+
+def test_an_unknown_type_is_told_which_types_there_are(browser: Browser) -> None:
+    answer = browser.ask("POST", "/hooks/myorg", json={"url": URL, "types": ["sms"]}, **SECRET)
+    (fault,) = answer.json()["errors"]
+    assert [kind for kind in TYPES if kind not in fault["msg"]] == []
+
+
+def test_digits_in_quotes_are_told_that_a_cursor_is_a_number(browser: Browser) -> None:
+    answer = browser.ask("POST", f"{HOOK}/replay", json={"since": "41"}, **SECRET)
+    (fault,) = answer.json()["errors"]
+    assert (fault["loc"], "a whole number" in fault["msg"]) == (["since"], True)
 
 
 def test_only_what_is_named_is_changed(browser: Browser) -> None:
