@@ -264,6 +264,11 @@ def pushed_after_a_stop(scene: Scene) -> None:
     scene.journal.push(ORG, id_, "t1", "plain")
 
 
+def ended_otherwise_after_a_stop(scene: Scene) -> None:
+    scene.ticket("t1", status="failed")
+    scene.journal.bar(ORG, "t1")
+
+
 def given_too_late(scene: Scene) -> None:
     scene.sent("t1", "plain")
     scene.changed("expires_at = handed_at - interval '1 s'")
@@ -420,6 +425,7 @@ RED: list[tuple[Callable[[Scene], None], set[str]]] = [
     (an_event_heard_again, {"events heard out of order"}),
     (sent_after_a_stop, {"given to a phone after a STOP"}),
     (pushed_after_a_stop, {"given to a phone after a STOP"}),
+    (ended_otherwise_after_a_stop, {"given to a phone after a STOP"}),
     (given_too_late, {"given to a phone outside of its time"}),
     (given_too_early, {"given to a phone outside of its time"}),
     (expired_though_a_ledger_phone_sent_it, {"a ledger phone's word lost"}),
@@ -447,7 +453,8 @@ def test_what_a_person_and_a_plan_may_wish_is_not_red(scene: Scene) -> None:
     scene.ticket("t3", status="failed")
     scene.changed("status = 'expired', error = NULL, expires_at = handed_at + interval '1 s'")
     assert scene.red() == set()
-    assert scene.found().counts["tickets opted out"] == 1
+    counts = scene.found().counts
+    assert (counts["tickets opted out"], counts["given up, not sent"]) == (1, 0)
 
 
 def test_what_was_there_before_the_round_is_not_looked_at(scene: Scene) -> None:
