@@ -73,6 +73,12 @@ class Agents:
         await self._claim(line)
         line.close()
 
+    async def regret(self) -> None:
+        """A ticket for a phone that keeps a ledger, taken back before its radio has its turn."""
+        line, org = Line(self._port), self._chance.choice(self._orgs)
+        await self._send(line, "send", org, org.sims[1], regretted=True)
+        line.close()
+
     async def _claim(self, line: Line) -> None:
         self._claimed += 1
         org_id = f"{self._chance.choice(self._orgs).id}-{self._claimed}"
@@ -102,7 +108,9 @@ class Agents:
             keyed = self._chance.random() < 0.8
             await self._receive(line, "webhook", org.id, SIZES[kind], keyed)
 
-    async def _send(self, line: Line, way: str, org: Org, sim: str | int | None) -> None:
+    async def _send(
+        self, line: Line, way: str, org: Org, sim: str | int | None, *, regretted: bool = False
+    ) -> None:
         words = [self._journal.words(self._mark()) for _ in range(SIZES[way])]
         drafts = [{"to": party(each, "+15550100200"), "body": each} for each in words]
         body: dict[str, Any] = {"secret_key": SECRET, "sim": sim}
@@ -118,7 +126,7 @@ class Agents:
         self._note(words, answer)
         if key is not None and self._chance.random() < AGAIN:
             self._note(words, await self._call(line, way, path, org.id, words, body, True, key))
-        if answer and (sim == NOBODYS or self._chance.random() < REGRETTED):
+        if answer and (regretted or sim == NOBODYS or self._chance.random() < REGRETTED):
             ticket = answer["results"][0]["id"]
             path, known = f"/tickets/{org.id}/{ticket}", False
             while not known:

@@ -18,7 +18,7 @@ STATEMENTS: dict[str, str] = {
     "append_messages.out": "",
     "settle_results": "",
     "cancel_ticket": "",
-    "cancel_handed": "",
+    "cancel_handed": "regret",
     "claim_tickets": "flap",
     "end_pushes": "flap",
     "push_again": "flap",

@@ -66,7 +66,7 @@ def on_small_disk(wanted: Wanted) -> list[Plan]:
 def cut(seed: str, result: Result, *, within: float) -> list[Plan]:
     """A little of everything from which a gateway is back soon, for about so many seconds."""
     chance = Random(seed)
-    usual = [point for point in all_points() if point.needs in ("", "flap", "claim")]
+    usual = [point for point in all_points() if point.needs in ("", "flap", "claim", "regret")]
     slower: list[tuple[str, Strike]] = [
         ("SIGTERM", kills.stop),
         ("Postgres stopped at once", database.restart_immediate),

@@ -73,4 +73,8 @@ async def _sever(field: Field, chance: Random) -> None:
     await asyncio.sleep(chance.uniform(0.2, 0.5))
 
 
-_PROVOKING = {"flap": _flap, "claim": _claim, "sever": _sever}
+async def _regret(field: Field, chance: Random) -> None:
+    await field.agents.regret()
+
+
+_PROVOKING = {"flap": _flap, "claim": _claim, "regret": _regret, "sever": _sever}
