@@ -21,6 +21,7 @@ from smsd.domain.errors import ShuttingDown, Unavailable
 from smsd.domain.pepper import Pepper
 from smsd.domain.settings import Settings
 from smsd.domain.tallies import Spread
+from smsd.gateway import places
 from smsd.gateway.allowances import Allowances
 from smsd.gateway.attendance import Attendance
 from smsd.gateway.bell import Bell
@@ -38,7 +39,7 @@ from smsd.gateway.outbox import Outbox
 from smsd.gateway.paces import Paces
 from smsd.gateway.pacing import Pacing
 from smsd.gateway.patience import Patience
-from smsd.gateway.postman import AT_ONCE, Postman
+from smsd.gateway.postman import Postman
 from smsd.gateway.questions import Questions
 from smsd.gateway.quotas import Quotas
 from smsd.gateway.readiness import Readiness
@@ -299,7 +300,7 @@ class Parts:
         """Make known that this node is here; its sessions of an earlier life are over."""
         await phones.leave(self._database, self.node.node_id)
         await self._upkeep.beat()
-        make_room(self._reactor, TESTS + AT_ONCE)
+        make_room(self._reactor, TESTS + places.ALL)
         self._links.start()
         self._upkeep.start()
 

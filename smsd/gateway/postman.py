@@ -1,37 +1,30 @@
-"""Posts what happens to the hooks of all orgs: in order, again until it is taken, and durably.
+"""Finds the hooks that have something to be told, of all orgs, and gives each its turn.
 
-Each hook is a cursor over its org's events. It moves on only in the statement that writes down what
-came of a post, so a node that dies posts the last event once more at most, and misses none. The
-next event goes out after the one before was taken or given up. Which URL may be called is
-`smsd.outward`'s, and so is when a post is made again.
+Each hook is a cursor over its org's events, which a node takes under a lease. Every second it looks
+for hooks that are behind. How one is posted to is `smsd.gateway.posting`'s, how many at once
+`smsd.gateway.places`'; which URL may be called is `smsd.outward`'s, and so is when a post is made
+again.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import msgspec
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
+from twisted.internet.defer import CancelledError
 
+from smsd.gateway.places import Places
+from smsd.gateway.posting import Posting
 from smsd.gateway.spawn import Spawn
-from smsd.outward.attempt import Attempt
 from smsd.outward.courier import Courier
-from smsd.outward.gates import Door, Gates
-from smsd.outward.retries import Again, Disabled, Skipped, Taken, Verdict, verdict
-from smsd.outward.urls import RefusedUrl, judge_url
+from smsd.outward.gates import Gates
 from smsd.store import events, posts
 from smsd.store.database import Database
-from smsd.store.events import Event
-from smsd.store.posts import HookKey, Leased, Outcome
+from smsd.store.posts import HookKey, Leased
 
-#: Hooks that a node posts for at once, and events that it reads for one of them.
-AT_ONCE, PAGE = 64, 100
-#: Where all places of an endpoint are taken a hook comes back after so long. Seconds.
-FULL = 1.0
+#: So many hooks of each standing are looked at for those that get a place.
+LOOK = 256
 #: At a shutdown posts on their way have so long to be answered; else they are made again after the
 #: start. Seconds.
 LAST_ANSWERS = 2.0
@@ -43,8 +36,6 @@ class Postman:
     ``keep`` is for how many seconds events are kept, ``now`` gives Unix seconds, and ``chance``
     numbers from 0 to 1.
     """
-
-    _log = Logger()
 
     def __init__(
         self,
@@ -61,21 +52,31 @@ class Postman:
     ) -> None:
         self._reactor = reactor
         self._database = database
-        self._courier = courier
-        self._gates = gates
         self._spawn = spawn
         self._node_id = node_id
         self._keep = keep
-        self._now = now
-        self._chance = chance
-        self._busy: set[HookKey] = set()
-        self._under_way: set[Deferred[Attempt]] = set()
+        self._places = Places(reactor.seconds)
+        self._posting = Posting(
+            database,
+            courier,
+            gates,
+            node_id=node_id,
+            now=now,
+            chance=chance,
+            begins=self._places.begins,
+        )
         self._taking = self._asked = self._closed = False
-        #: Posts by what came of them: taken, failed.
-        self.posts: Counter[str] = Counter()
+        #: Hooks that were due at the last look and got no place.
+        self._left_out = 0
+
+    @property
+    def posts(self) -> Counter[str]:
+        """Posts by what came of them: taken, failed."""
+        return self._posting.posts
 
     async def turn(self) -> None:
         """Post for those that have something to be told; every second, and where there is more."""
+        self._places.set_aside()
         self._asked = True
         if self._taking:  # two at once might take a hook twice, which is this node's both times
             return
@@ -88,11 +89,22 @@ class Postman:
             self._taking = False
 
     async def _take(self) -> None:
-        room = AT_ONCE - len(self._busy)
-        if room <= 0:
-            return
-        for hook in await posts.lease(self._database, self._node_id, self._busy, room):
-            self._busy.add(hook.key)
+        due = await posts.due(self._database, self._node_id, self._places.taken(), LOOK)
+        chosen = [hook for hook, standing in due if self._places.take(hook, standing)]
+        self._left_out = len(due) - len(chosen)
+        if chosen:
+            await self._lease(chosen)
+
+    async def _lease(self, chosen: Sequence[HookKey]) -> None:
+        leased: dict[HookKey, Leased] = {}
+        try:
+            for hook in await posts.lease(self._database, self._node_id, chosen):
+                leased[hook.key] = hook
+        finally:
+            for key in chosen:
+                if key not in leased:
+                    self._places.leave(key)
+        for hook in leased.values():
             self._spawn("posting to a hook", self._serve(hook))
 
     async def renew(self) -> None:
@@ -103,119 +115,17 @@ class Postman:
     def close(self) -> None:
         """The gateway is shutting down: what is on its way is the last, answered or not."""
         self._closed = True
-        if self._under_way:
-            self._reactor.callLater(LAST_ANSWERS, self._give_up)
-
-    def _give_up(self) -> None:
-        for going in list(self._under_way):
-            going.cancel()
+        self._posting.close()
+        if self._posting.under_way:
+            self._reactor.callLater(LAST_ANSWERS, self._posting.give_up)
 
     async def _serve(self, hook: Leased) -> None:
         more = False
         try:
-            more = await self._page(hook)
+            more = await self._posting.page(hook)
         except CancelledError:
             pass  # it is posted again by whoever has the hook next
         finally:
-            self._busy.discard(hook.key)
-        if more:
+            self._places.leave(hook.key)
+        if more or self._left_out:
             await self.turn()
-
-    async def _page(self, hook: Leased) -> bool:
-        """Post a page of events; whether there may be more at once."""
-        page = await events.read(self._database, hook.key[0], hook.cursor, PAGE, hook.wanted)
-        if page is None:
-            return False
-        if hook.cursor < page.bounds.first:
-            self._tell_of_loss(hook, page.bounds.first)
-        tries, failing_for = hook.tries, hook.failing_for
-        begun = self._now()
-        for event in page.events:
-            door = self._door(hook)
-            if self._closed or (door is not None and self._gates.full(door)):
-                await self._let_go(hook, event.id - 1, 0.0 if self._closed else FULL)
-                return False
-            attempt = await self._post(hook, event, door)
-            tries += 1
-            if failing_for:
-                failing_for = hook.failing_for + self._now() - begun
-            judged = verdict(attempt, tries=tries, failing_for=failing_for, chance=self._chance)
-            if not await self._note(hook, event, tries, attempt, judged):
-                return True
-            if not isinstance(judged, Taken):
-                return False
-            tries, failing_for = 0, 0.0
-        await self._let_go(hook, page.upto)
-        return page.more
-
-    def _door(self, hook: Leased) -> Door | None:
-        """None where the URL may be called no more, which the courier says at each attempt."""
-        try:
-            return judge_url(hook.url, self._courier.allow).door
-        except RefusedUrl:
-            return None
-
-    async def _post(self, hook: Leased, event: Event, door: Door | None) -> Attempt:
-        org_id, hook_id = hook.key
-        going = Deferred.fromCoroutine(
-            self._courier.deliver(
-                hook.url, f"{hook_id}-{event.id}", told(org_id, event), hook.secrets
-            )
-        )
-        self._under_way.add(going)
-        try:
-            with self._gates.inside(door) if door else nullcontext():
-                return await going
-        finally:
-            self._under_way.discard(going)
-
-    async def _note(
-        self, hook: Leased, event: Event, tries: int, attempt: Attempt, judged: Verdict
-    ) -> bool:
-        self.posts["taken" if attempt.taken else "failed"] += 1
-        outcome = Outcome(
-            event_id=event.id,
-            attempt=tries,
-            taken=attempt.taken,
-            done=isinstance(judged, Taken | Skipped),
-            pause=judged.seconds if isinstance(judged, Again | Skipped) else 0.0,
-            why=judged.why if isinstance(judged, Disabled) else None,
-            status=attempt.status,
-            error=attempt.error,
-            ms=attempt.ms,
-            answer=attempt.answer,
-        )
-        moved = await posts.note(self._database, self._node_id, hook.key, outcome)
-        if moved and outcome.why is not None:
-            self._log.warn(
-                "hook {hook} of org {org} is disabled: {why}",
-                hook=hook.key[1],
-                org=hook.key[0],
-                why=outcome.why,
-            )
-        return moved
-
-    async def _let_go(self, hook: Leased, upto: int, pause: float = 0.0) -> None:
-        await posts.let_go(self._database, self._node_id, hook.key, upto, pause)
-
-    def _tell_of_loss(self, hook: Leased, first: int) -> None:
-        self._log.warn(
-            "hook {hook} of org {org} has missed events, kept no longer: {since} to {first}",
-            hook=hook.key[1],
-            org=hook.key[0],
-            since=hook.cursor + 1,
-            first=first,
-        )
-
-
-def told(org_id: str, event: Event) -> bytes:
-    """The body of a post: JSON, the same at every attempt."""
-    return msgspec.json.encode(
-        {
-            "type": event.type,
-            "timestamp": event.at,
-            "org_id": org_id,
-            "id": event.id,
-            "data": msgspec.Raw(event.data.encode()),
-        }
-    )

@@ -5,8 +5,8 @@ How people make and change them is `smsd.store.hooks`'.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from typing import NamedTuple
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Literal, NamedTuple
 
 from msgspec import Struct
 
@@ -21,7 +21,8 @@ ORGS = 200
 #: Attempts that one statement deletes at most.
 BATCH = 1000
 
-_LEASE = named("lease_hooks_everywhere")
+_DUE = named("due_hooks_everywhere")
+_LEASE = named("lease_hooks")
 _NOTE = named("note_post")
 _LET_GO = named("let_hook_go")
 _ORGS = named("orgs_with_hooks_everywhere")
@@ -30,6 +31,8 @@ _PRUNE = named("prune_deliveries")
 
 #: The org and the id.
 HookKey = tuple[str, str]
+#: What came of a hook's last post: it was taken, there was none, or it was not taken.
+Standing = Literal["proven", "fresh", "failing"]
 
 
 class Leased(Struct, frozen=True, kw_only=True):
@@ -64,15 +67,32 @@ class Outcome(NamedTuple):
     answer: str
 
 
-async def lease(
-    database: Database, node_id: str, busy: Iterable[HookKey], most: int
-) -> list[Leased]:
-    """So many hooks at most that have something to look at; ``busy`` are the node's own."""
+async def due(
+    database: Database,
+    node_id: str,
+    busy: Iterable[HookKey],
+    most: int,
+    org_ids: Sequence[str] | None = None,
+) -> list[tuple[HookKey, Standing]]:
+    """Hooks that have something to look at, of these orgs (None: of all), in the order in which
+    they became due; so many of each standing at most. ``busy`` are the node's own."""
+    rows = await database.run(
+        _DUE,
+        node_id=node_id,
+        busy=["/".join(key) for key in busy],
+        org_ids=None if org_ids is None else list(org_ids),
+        most=most,
+    )
+    return [((org_id, hook_id), standing) for org_id, hook_id, standing in rows]
+
+
+async def lease(database: Database, node_id: str, keys: Sequence[HookKey]) -> list[Leased]:
+    """Those of these hooks that are this node's now."""
     rows = await database.run(
         _LEASE,
         node_id=node_id,
-        busy=["/".join(key) for key in busy],
-        most=most,
+        org_ids=[org_id for org_id, _ in keys],
+        hook_ids=[hook_id for _, hook_id in keys],
         lease=LEASE,
     )
     return [

@@ -269,6 +269,8 @@ class RecordingCourier:
         self.posts: list[tuple[str, str, Any, list[str]]] = []
         self.attempt = Attempt(status=204, ms=3)
         self.wait: Deferred[None] | None = None
+        #: What URLs begin with whose endpoints never answer.
+        self.dead = "https://dead."
 
     async def deliver(
         self, url: str, event_id: str, body: bytes, secrets: Sequence[str]
@@ -276,6 +278,8 @@ class RecordingCourier:
         self.posts.append((url, event_id, json.loads(body), list(secrets)))
         if self.wait is not None:
             await self.wait
+        if url.startswith(self.dead):
+            await Deferred()
         return self.attempt
 
 

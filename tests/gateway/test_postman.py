@@ -226,7 +226,7 @@ async def test_two_turns_at_once_take_a_hook_once(node, hook):
     await together(*(node.postman.turn() for _ in range(5)))
     await node.spawn.idle()
     assert bodies(node) == ["one", "two"]
-    assert node.database.run_names["lease_hooks_everywhere"] < 5
+    assert node.database.run_names["due_hooks_everywhere"] < 5
 
 
 @pytest_twisted.ensureDeferred

@@ -241,7 +241,8 @@ TRIED = {
         "batch_id": BATCH.format(5),
     },
     "set_paces": {**ORG, "paces": jsoned({"*": {"max_per_minute": 5}})},
-    "lease_hooks_everywhere": {"node_id": "node", "busy": ["acme/h"], "most": 5, "lease": 60.0},
+    "due_hooks_everywhere": {"node_id": "node", "busy": ["acme/h"], "most": 5, "org_ids": None},
+    "lease_hooks": {"node_id": "node", "org_ids": ["acme"], "hook_ids": ["h"], "lease": 60.0},
     "note_post": {
         **ORG,
         "node_id": "node",

@@ -85,3 +85,14 @@ CASE WHEN $3 IS NOT NULL AND $1.answers IS NULL THEN (
         AND ($3 = 'org' OR o.sim_digits IN ('', coalesce($2, o.sim_digits)))
     LIMIT 1
 ) IS TRUE ELSE false END
+
+-- part hook_is_due --
+-- Whether something may have to be posted to the hook h now by the node that asks, which does not
+-- do so already.
+h.enabled AND h.next_at <= statement_timestamp()
+AND (h.leased_until IS NULL OR h.leased_until <= statement_timestamp()
+    OR h.leased_by = %(node_id)s)
+AND (%(org_ids)s::text[] IS NULL OR h.org_id = ANY (%(org_ids)s::text[]))
+AND h.org_id || '/' || h.hook_id <> ALL (%(busy)s::text[])
+AND (SELECT c.last_event FROM org_counters AS c WHERE c.org_id = h.org_id) > h.cursor
+AND (SELECT o.pepper_id FROM orgs AS o WHERE o.org_id = h.org_id) <> 'closed'

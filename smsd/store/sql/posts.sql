@@ -2,19 +2,51 @@
 -- writes down holds only under that: where somebody else has said meanwhile how the hook goes on, or
 -- another node has it, nothing moves, and an event is rather posted twice.
 
--- lease_hooks_everywhere --
--- Hooks whose org has events behind their cursor, for the node that asks, unless they must wait or
--- another node has them. What a node left behind in an earlier life is its own.
+-- due_hooks_everywhere --
+-- Hooks whose org has events behind their cursor, of all orgs or of these, unless they must wait or
+-- another node has them, in the order in which they became due; at most so many of each standing.
+-- What a node left behind in an earlier life is its own. Looking up orgs and counters hook by hook
+-- keeps the planner from reading all of them.
+SELECT d.org_id, d.hook_id, d.standing
+FROM (
+    (
+        SELECT h.org_id, h.hook_id, 'proven' AS standing, h.next_at
+        FROM hooks AS h
+        WHERE h.failing_since IS NULL AND h.last_delivery > 0
+            AND
+            @hook_is_due
+        ORDER BY h.next_at
+        LIMIT %(most)s
+    ) UNION ALL (
+        SELECT h.org_id, h.hook_id, 'fresh', h.next_at
+        FROM hooks AS h
+        WHERE h.failing_since IS NULL AND h.last_delivery = 0
+            AND
+            @hook_is_due
+        ORDER BY h.next_at
+        LIMIT %(most)s
+    ) UNION ALL (
+        SELECT h.org_id, h.hook_id, 'failing', h.next_at
+        FROM hooks AS h
+        WHERE h.failing_since IS NOT NULL
+            AND
+            @hook_is_due
+        ORDER BY h.next_at
+        LIMIT %(most)s
+    )
+) AS d
+ORDER BY d.next_at, d.org_id, d.hook_id
+
+-- lease_hooks --
+-- These hooks for the node that asks, where none was faster.
 WITH due AS MATERIALIZED (
     SELECT h.org_id, h.hook_id
-    FROM hooks AS h JOIN org_counters AS c USING (org_id) JOIN orgs AS o USING (org_id)
+    FROM hooks AS h
+    JOIN unnest(%(org_ids)s::text[], %(hook_ids)s::text[]) AS d (org_id, hook_id)
+        USING (org_id, hook_id)
     WHERE h.enabled AND h.next_at <= clock_timestamp()
-        AND c.last_event > h.cursor AND o.pepper_id <> 'closed'
         AND (h.leased_until IS NULL OR h.leased_until <= clock_timestamp()
             OR h.leased_by = %(node_id)s)
-        AND h.org_id || '/' || h.hook_id <> ALL (%(busy)s::text[])
-    ORDER BY h.next_at
-    LIMIT %(most)s
     FOR UPDATE OF h SKIP LOCKED
 )
 UPDATE hooks AS h
