@@ -5,7 +5,7 @@ import json
 import pytest
 import pytest_twisted
 from databases import opened
-from nodes import ORG, Node, RecordingPhone, made_org, soon, tickets
+from nodes import ORG, Node, RecordingPhone, made_org, soon, sql, tickets
 from test_hearing import asleep, heard
 from twisted.internet.defer import CancelledError, Deferred
 
@@ -196,3 +196,16 @@ async def test_at_the_end_who_asked_hears_how_the_ticket_is(node, org):
     drained = Deferred.fromCoroutine(node.hearing.drained())
     assert await soon(waiting) == ("queued", None, False)
     await soon(drained)
+
+
+@pytest_twisted.ensureDeferred
+async def test_nothing_is_given_away_before_it_was_accepted(node, org, database):
+    await node.send()
+    waiting = await node.outbox.ticket(ME, 1)
+    assert [moment.what for moment in waiting.history] == ["accepted"]
+    await sql(database, "UPDATE messages SET handed_at = created_at - interval '2 microseconds'")
+    accepted, given = (await node.outbox.ticket(ME, 1)).history
+    assert (given.what, given.at) == ("given", accepted.at)
+    await sql(database, "UPDATE messages SET handed_at = created_at + interval '2 microseconds'")
+    accepted, given = (await node.outbox.ticket(ME, 1)).history
+    assert given.at > accepted.at
