@@ -25,7 +25,7 @@ from smsd.gateway.resumption import Resumption
 from smsd.gateway.roster import Roster
 from smsd.gateway.spawn import Spawn
 from smsd.gateway.visit import Visit
-from smsd.store import messages
+from smsd.store import messages, pacing
 from smsd.store.batch import Batch
 from smsd.store.database import Database
 from smsd.store.messages import Pushed
@@ -329,6 +329,15 @@ class Dispatch:
     def answered(self, visit: Visit, ticket_id: int) -> None:
         """The phone said what became of a ticket."""
         self._resumption.answered(visit, ticket_id)
+
+    def dropped(self, org_id: str, ticket_id: int) -> None:
+        """The phone did not send the ticket, for its time was over: that is written down."""
+        if self._pacing.concerns(org_id):
+            self._spawn("giving back what was not sent", self._give_back(org_id, ticket_id))
+
+    async def _give_back(self, org_id: str, ticket_id: int) -> None:
+        if await self._patience.insist(lambda: pacing.give_back(self._database, org_id, ticket_id)):
+            self.look_again(org_id)
 
     async def _put_back(self, pushes: Sequence[Pushed]) -> None:
         await self._patience.insist(lambda: self._note_ends(pushes))

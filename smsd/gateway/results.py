@@ -20,6 +20,8 @@ from smsd.store.batch import Batch
 from smsd.store.database import Database
 from smsd.store.messages import Told
 
+#: What a phone says of a ticket that it dropped because its time was over.
+EXPIRED = "expired"
 OUTCOMES = ("sent", "failed", "delivered", "undelivered", "repeated", "ignored", "unknown")
 
 
@@ -60,6 +62,8 @@ class Results:
         if verdict in ("settled", "repeated"):
             self.free(visit, result.id)
         if verdict == "settled" and not result.success:
+            if result.error == EXPIRED:
+                self._dispatch.dropped(result.org_id, result.id)
             self._log.info(
                 "ticket {org}/{ticket} failed: {error}",
                 org=result.org_id,

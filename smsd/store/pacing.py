@@ -29,6 +29,7 @@ _HOLD = named("hold_sims")
 _USES = named("read_uses")
 _TURNS = named("read_turns")
 _CLAIM = named("claim_in_turn")
+_GIVE_BACK = named("give_back")
 _HOLD_LIMITS = named("hold_limits")
 _SET = named("set_paces")
 
@@ -141,6 +142,11 @@ class Claim:
             batch_id=batch_id,
         )
         return Handed.of(self.org_id, rows)
+
+
+async def give_back(database: Database, org_id: str, ticket_id: int) -> bool:
+    """A ticket that has expired counts at no SIM any more; whether it did. It may be repeated."""
+    return bool(await database.run(_GIVE_BACK, org_id=org_id, id=ticket_id))
 
 
 async def set_pace(database: Database, org_id: str, sim: str, pace: Pace | None) -> Own:

@@ -99,6 +99,7 @@ HARMLESS: dict[str, str] = {
     "hold_sims": "a lock of its transaction, gone with it",
     "read_uses": "reads",
     "read_turns": "reads",
+    "give_back": "forgotten, a ticket counts at its SIM as if it had been sent, and another waits",
     "claim_in_turn": "of one transaction, whose commit counts; of paced SIMs, which tests of their "
     "own kill",
     "set_opt_outs": "an org's; how it keeps to STOP from then on, nothing of a message",

@@ -73,6 +73,37 @@ async def test_what_a_phone_says_of_its_sim_is_kept_to_and_the_wheel_sends_the_r
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_the_phone_dropped_as_too_late_is_given_back_and_the_next_goes(
+    node, org, database
+):
+    phone = await node.come(None, PACED)
+    drafts = [Draft(to="+15550001111", body="hi", ttl=60)] * 4
+    await soon(node.outbox.accept(Caller(ORG), drafts))
+    await node.settled()
+    assert phone.pushed == [1, 2]
+    assert await node.result(phone.visit, 1, False, error="expired") == "settled"
+    await node.settled()
+    assert phone.pushed == [1, 2, 3]
+    assert await sql(database, "SELECT message_id FROM sim_uses ORDER BY 1") == [(2,), (3,)]
+    assert await node.result(phone.visit, 2, False, error="no signal") == "settled"
+    await node.settled()
+    assert phone.pushed == [1, 2, 3], "what has failed may have been sent"
+    await away(node, phone)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_phone_calls_expired_without_a_time_of_its_own_counts(node, org, database):
+    phone = await node.come(None, PACED)
+    await node.send(None, None, None)
+    await node.settled()
+    assert await node.result(phone.visit, 1, False, error="expired") == "settled"
+    await node.settled()
+    assert await tickets(database) == {1: "failed", 2: "sending", 3: "queued"}
+    assert phone.pushed == [1, 2]
+    await away(node, phone)
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_phone_that_has_gone_leaves_no_timer(node, org, database):
     phone = await node.come(None, PACED)
     await node.send(None, None, None)

@@ -230,6 +230,7 @@ TRIED = {
     "hold_sims": SIMS,
     "read_uses": SIMS,
     "read_turns": {**SIMS, "most": 5},
+    "give_back": {**ORG, "id": 1},
     "claim_in_turn": {
         **SIMS,
         "serves": jsoned([{"sim_key": "*"}]),

@@ -121,6 +121,14 @@ SELECT id, status, address, body, sim_asked, ref, attempts,
 FROM claimed
 ORDER BY rank, id
 
+-- give_back --
+-- What a phone dropped because its time was over has not been sent: no SIM counts it.
+DELETE FROM sim_uses AS u
+USING messages AS m
+WHERE m.org_id = %(org_id)s AND m.id = %(id)s AND m.status = 'expired'
+    AND u.org_id = m.org_id AND u.message_id = m.id
+RETURNING u.sim_key
+
 -- set_paces --
 -- From now on the org's SIMs may send this.
 UPDATE org_limits
