@@ -219,6 +219,25 @@ async def test_a_lost_answer_of_a_statement_that_met_a_taken_key_gives_nothing_o
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_lost_answer_is_looked_up_for_calls_without_a_key_beside_those_with_one(
+    node, org, database
+):
+    with node.database.held("append_messages", most=1) as gate:
+        calls = [start(node.send())]
+        await soon(gate.reached)
+        calls += [start(node.send()), start(sending(node))]
+        (lane,) = node.outbox.lanes
+        await come_to_pass(database, lambda: lane.waiting == 2)
+        for _ in range(2):
+            lose(node, "append_messages")
+        gate.open()
+        answers = [told(await soon(call)) for call in calls]
+    assert answers == [([(id_, "queued")], False) for id_ in (1, 2, 3)]
+    assert await counted(database) == [("one", 3, 1)]
+    assert node.database.run_names["find_call"] == 2, "before it, and when its answer was lost"
+
+
+@pytest_twisted.ensureDeferred
 async def test_what_was_refused_is_not_remembered(org, database, clock, hashing):
     node = Node(database, clock, hashing=hashing, allowance=Allowance(max_sends_per_minute=1))
     await node.send()

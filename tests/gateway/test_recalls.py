@@ -161,6 +161,23 @@ async def test_the_place_of_a_ticket_that_was_given_back_is_free(database, org, 
     assert phone.pushed == [1, 2]
 
 
+@pytest.mark.parametrize("whose", ["the same org's", "another org's"])
+@pytest_twisted.ensureDeferred
+async def test_another_phones_word_on_a_ticket_of_that_number_answers_nobody(
+    node, org, database, whose
+):
+    phone = await node.come(identity=LEDGER)
+    await node.send()
+    call = await cancelling(node, database, phone)
+    other = ORG if whose == "the same org's" else (await made_org(database, "another")).org_id
+    stranger = await node.come(identity=Identity("other", keeps_ledger=True), org_id=other)
+    asked_so_far = node.database.run_names.copy()
+    assert await soon(node.recalls.take(stranger.visit, 1, cancelled=False)) == "refused"
+    assert node.database.run_names == asked_so_far, "who waits has looked, as if it were answered"
+    assert await soon(node.recalls.take(phone.visit, 1, cancelled=True)) == "cancelled"
+    assert (await soon(call)).status == "cancelled"
+
+
 @pytest_twisted.ensureDeferred
 async def test_two_agents_who_ask_at_once_hear_the_same(node, org, database):
     phone = await node.come(identity=LEDGER)
