@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from canaries import canaries
+from console import DOCS, hold
 from daemon import Daemon, new_home
+from test_whole_pages import terminal
 from visitors import Org, Phone, problem, until
 
 pytestmark = pytest.mark.whole
@@ -89,3 +93,17 @@ def test_a_result_a_repeated_call_and_a_dry_run_say_that_a_number_has_opted_out(
             assert answer.headers.get("Idempotent-Replayed") == replayed
         (in_full,) = org.send(**sms, dry_run=False)["results"]
         assert in_full == {**told, "id": 2, **parts}
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="apt-get install curl")
+def test_every_command_of_the_page_answers_as_the_page_says() -> None:
+    with new_home() as home, Daemon(home) as own:
+        org, shell = Org(own.url, "myorg", "my-secret-key-123").claim(), terminal(own)
+
+        def answer(command: str) -> str:
+            if "PUT" not in command:
+                assert org.store(org.sms("STOP", address="+15553334444")).status_code == 200
+            return shell(command)
+
+        with org.agent:
+            hold(DOCS / "optout.md", answer)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -9,8 +10,10 @@ from typing import Any
 
 import pytest
 from canaries import canaries
+from console import DOCS, hold
 from daemon import Daemon, new_home
 from handset import Handset
+from test_whole_pages import terminal
 from visitors import Org, Phone, problem, until
 
 pytestmark = pytest.mark.whole
@@ -399,3 +402,20 @@ def test_the_phone_of_smsd_gives_back_what_it_has_not_sent(org: Org, tmp_path: P
         shown = handset.shows_until(f"result of {second} acknowledged")
         assert f"send_result {ticket}" not in shown
     assert [row["status"] for row in org.read()] == ["cancelled", "sent"]
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="apt-get install curl")
+def test_every_command_of_the_page_answers_as_the_page_says() -> None:
+    to, sim = "+15553334444", {"slot": 0, "number": "+15550100001"}
+    with new_home() as home, Daemon(home) as own:
+        org = Org(own.url, "myorg", "my-secret-key-123")
+        with org.agent:
+            org.claim()
+            with org.phone(sim) as phone:
+                for body in ("hi", "sent from API"):
+                    ticket = org.ticket(to=to, body=body)
+                    gets(phone, ticket)
+                    org.settled(ticket)
+            until(lambda: not org.sims()["online_devices"])
+            assert [org.ticket(to=to, body="hi") for _ in range(5)][-1] == 7
+            hold(DOCS / "tickets.md", terminal(own))
