@@ -23,6 +23,7 @@ from smsd.domain.settings import Settings
 from smsd.domain.tallies import Spread
 from smsd.gateway import places
 from smsd.gateway.allowances import Allowances
+from smsd.gateway.archive import Archive
 from smsd.gateway.attendance import Attendance
 from smsd.gateway.bell import Bell
 from smsd.gateway.claims import ClaimPolicy
@@ -177,9 +178,9 @@ class Parts:
             quotas,
             self._bell,
             self._pacing,
-            recalls=self._recalls,
             time_of_day=time.time,
         )
+        self._archive = Archive(database, self._bell, self._recalls)
         # Half of the pool at most is for those who wait.
         self._hearing = Hearing(reactor, database, self._bell, max(1, settings.pool_size // 2))
         self._questions = Questions(database, self._outbox, self._hearing)
@@ -243,6 +244,7 @@ class Parts:
             self._doorman,
             self._inbox,
             self._outbox,
+            self._archive,
             self._hearing,
             self._questions,
             self._streams,

@@ -91,7 +91,7 @@ class Questions:
                 _is_over,
                 again=not question.replayed,
             )
-            seen = await self._outbox.ticket(caller, id_)
+            seen = await tickets.read(self._database, org_id, id_)
         if heard is None or seen is None:
             raise NotFound("The ticket of this question has been deleted.")
         return Answered(seen, heard.reply)

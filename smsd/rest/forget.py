@@ -52,5 +52,5 @@ async def forget_address(services: Services, agent: Caller, query: ForgetQuery) 
     Deletes for good every message from and to this address. Tickets to it that wait are never
     sent; what a phone has been given already may still go out.
     """
-    deleted = await services.outbox.forget(agent, query.address)
+    deleted = await services.archive.forget(agent, query.address)
     return Forgotten(ok=True, org_id=agent.org_id, deleted=deleted)

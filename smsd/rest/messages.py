@@ -95,4 +95,4 @@ async def read_messages(
     """
     if query.wait:
         return await while_there(client, services.hearing.messages(agent, query), b"")
-    return await services.outbox.messages(agent, query)
+    return await services.archive.messages(agent, query)

@@ -20,8 +20,8 @@ from smsd.rest.reply import Reply
 from smsd.rest.route import route
 
 if TYPE_CHECKING:
+    from smsd.gateway.accepted import Accepted
     from smsd.gateway.doorman import Caller
-    from smsd.gateway.outbox import Accepted
     from smsd.gateway.outlook import Forecast
     from smsd.rest.services import Services
 

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from smsd.gateway.archive import Archive
 from smsd.gateway.consent import Consent
 from smsd.gateway.doorman import Caller, Doorman, Newcomer
 from smsd.gateway.hearing import Hearing
@@ -44,6 +45,7 @@ class Services:
     doorman: Doorman
     inbox: Inbox
     outbox: Outbox
+    archive: Archive
     hearing: Hearing
     questions: Questions
     streams: Streams

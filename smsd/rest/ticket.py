@@ -60,7 +60,7 @@ async def show_ticket(services: Services, agent: Caller, ticket: str) -> TicketS
     Where it stands, which phone and SIM have or had it, and when it was accepted, given to a
     phone, last pushed, received by that phone's socket, and sent, as far as that is known.
     """
-    return _found(await services.outbox.ticket(agent, _id(ticket)))
+    return _found(await services.archive.ticket(agent, _id(ticket)))
 
 
 @route(
@@ -78,7 +78,7 @@ async def cancel_ticket(services: Services, agent: Caller, ticket: str) -> Ticke
     and gives it back within 5 seconds. Otherwise 409, which says how it is. To cancel it once more
     is no error.
     """
-    return _found(await services.outbox.cancel(agent, _id(ticket)))
+    return _found(await services.archive.cancel(agent, _id(ticket)))
 
 
 def _id(ticket: str) -> int:

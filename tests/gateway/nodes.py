@@ -23,7 +23,9 @@ from smsd.domain.credentials import Credentials
 from smsd.domain.errors import Problem
 from smsd.domain.pepper import Pepper
 from smsd.domain.records import Draft, Result, Sim, Ticket
+from smsd.gateway.accepted import Accepted
 from smsd.gateway.allowances import UNLIMITED, Allowances
+from smsd.gateway.archive import Archive
 from smsd.gateway.attendance import Attendance
 from smsd.gateway.bell import Bell
 from smsd.gateway.confirmations import Confirmations
@@ -34,7 +36,7 @@ from smsd.gateway.hashing import Hashing
 from smsd.gateway.hearing import Hearing
 from smsd.gateway.inbox import Inbox
 from smsd.gateway.keys import Keys
-from smsd.gateway.outbox import Accepted, Outbox
+from smsd.gateway.outbox import Outbox
 from smsd.gateway.paces import Paces
 from smsd.gateway.pacing import Pacing
 from smsd.gateway.patience import Patience
@@ -364,9 +366,9 @@ class Node:
             self.quotas,
             self.bell,
             self.pacing,
-            recalls=self.recalls,
             time_of_day=time.time,
         )
+        self.archive = Archive(watched, self.bell, self.recalls)
         self.hearing = Hearing(clock, watched, self.bell, 2)
         self.questions = Questions(watched, self.outbox, self.hearing)
         self.streams = Streams(

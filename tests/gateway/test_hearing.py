@@ -178,7 +178,7 @@ async def test_a_ticket_that_is_cancelled_wakes_who_waits_for_it(database, node)
     await node.send("+1999")
     waiting = listening(node, status="cancelled")
     await asleep(node)
-    await node.outbox.cancel(ME, 1)
+    await node.archive.cancel(ME, 1)
     (ticket,) = await soon(waiting)
     assert ticket["id"] == 1
 

@@ -153,7 +153,7 @@ async def test_what_is_deleted_makes_room_within_seconds(held_to, database, cloc
     node = held_to(max_stored=2)
     await made_org(database)
     await arrive(node, 2)
-    await node.outbox.forget(Caller(ORG), "+15551112222")
+    await node.archive.forget(Caller(ORG), "+15551112222")
     clock.advance(5.1)
     assert await arrive(node, 2) == 2
 

@@ -227,7 +227,7 @@ async def test_the_block_outlives_what_is_forgotten_of_a_number_but_not_its_org(
 ):
     await keep(node, **ANSWERS)
     await hear(node, "STOP")
-    await soon(node.outbox.forget(Caller(ORG), THEM))
+    await soon(node.archive.forget(Caller(ORG), THEM))
     assert [one[0] for one in await listed(node)] == [THEM]
     assert await sql(database, "SELECT * FROM opt_out_answers") == []
     await sql(database, "UPDATE orgs SET pepper_id = 'closed'")

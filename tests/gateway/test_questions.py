@@ -75,7 +75,7 @@ async def test_who_does_not_wait_is_answered_at_once(node, org):
 async def test_a_ticket_that_ends_unsent_is_not_waited_for(node, org):
     waiting = asking(node)
     await asleep(node)
-    await node.outbox.cancel(ME, 1)
+    await node.archive.cancel(ME, 1)
     assert await soon(waiting) == ("cancelled", None, False)
     phone = await node.come(RecordingPhone())
     waiting = asking(node)
@@ -183,7 +183,7 @@ async def test_what_was_refused_is_not_under_way_nor_remembered(node, org, datab
 @pytest_twisted.ensureDeferred
 async def test_a_question_that_was_deleted_is_not_found(node, org):
     assert await soon(asking(node, KEY, wait=0)) == ("queued", None, False)
-    await node.outbox.forget(ME, THEM)
+    await node.archive.forget(ME, THEM)
     with pytest.raises(NotFound):
         await soon(asking(node, KEY))
 
@@ -201,11 +201,11 @@ async def test_at_the_end_who_asked_hears_how_the_ticket_is(node, org):
 @pytest_twisted.ensureDeferred
 async def test_nothing_is_given_away_before_it_was_accepted(node, org, database):
     await node.send()
-    waiting = await node.outbox.ticket(ME, 1)
+    waiting = await node.archive.ticket(ME, 1)
     assert [moment.what for moment in waiting.history] == ["accepted"]
     await sql(database, "UPDATE messages SET handed_at = created_at - interval '2 microseconds'")
-    accepted, given = (await node.outbox.ticket(ME, 1)).history
+    accepted, given = (await node.archive.ticket(ME, 1)).history
     assert (given.what, given.at) == ("given", accepted.at)
     await sql(database, "UPDATE messages SET handed_at = created_at + interval '2 microseconds'")
-    accepted, given = (await node.outbox.ticket(ME, 1)).history
+    accepted, given = (await node.archive.ticket(ME, 1)).history
     assert given.at > accepted.at

@@ -38,7 +38,7 @@ async def come_to_ask(database, phone, number=1):
 
 async def cancelling(node, database, phone, number=1):
     """An agent wants ticket 1 back, and its phone was asked."""
-    call = start(node.outbox.cancel(ME, 1))
+    call = start(node.archive.cancel(ME, 1))
     await come_to_ask(database, phone, number)
     return call
 
@@ -54,7 +54,7 @@ async def test_a_ticket_that_its_phone_gives_back_is_cancelled(node, org, databa
     seen = await soon(call)
     assert (seen.status, seen.attempts) == ("cancelled", 1)
     assert not phone.visit.has(1)
-    assert (await soon(node.outbox.cancel(ME, 1))).status == "cancelled"
+    assert (await soon(node.archive.cancel(ME, 1))).status == "cancelled"
     assert asked(phone) == [1]
 
 
@@ -105,7 +105,7 @@ async def test_a_phone_without_a_ledger_is_not_asked_and_its_word_is_nothing(
     phone = await node.come(identity=identity)
     await node.send()
     with pytest.raises(NotCancellable):
-        await soon(node.outbox.cancel(ME, 1))
+        await soon(node.archive.cancel(ME, 1))
     assert asked(phone) == []
     assert await soon(node.recalls.take(phone.visit, 1, cancelled=True)) == "ignored"
     assert await tickets(database) == {1: "sending"}
@@ -145,7 +145,7 @@ async def test_what_the_transport_has_not_taken_is_not_asked_for(node, org, data
         phone.writable = False
     await soon(sending)
     with pytest.raises(NotCancellable):
-        await soon(node.outbox.cancel(ME, 1))
+        await soon(node.archive.cancel(ME, 1))
     assert asked(phone) == []
 
 

@@ -117,7 +117,7 @@ async def test_a_node_that_starts_anew_knows_the_times_from_the_table(
 @pytest_twisted.ensureDeferred
 async def test_one_for_later_can_be_cancelled(node, org, database):
     await accept(node, draft(send_at=moment(HOUR)))
-    seen = await soon(node.outbox.cancel(Caller(ORG), 1))
+    seen = await soon(node.archive.cancel(Caller(ORG), 1))
     assert seen.status == "cancelled"
     assert datetime.fromisoformat(seen.send_at) > moment(HOUR - 60)
     await reached(database, 1)

@@ -111,7 +111,7 @@ async def test_a_stream_hears_of_everything_in_order_from_its_beginning_on(
     await node.send(None)
     await node.result(phone.visit, 3)
     await node.send("+1777")
-    await soon(node.outbox.cancel(ME, 4))
+    await soon(node.archive.cancel(ME, 4))
     await node.leave(phone)
     await heard(
         node,

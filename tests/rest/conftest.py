@@ -34,11 +34,11 @@ from smsd.domain.opt_outs import OptOuts
 from smsd.domain.pacing import Pace
 from smsd.domain.query import MessageQuery
 from smsd.domain.records import Draft, Inbound, Wish
+from smsd.gateway.accepted import Accepted, AcceptedTicket
 from smsd.gateway.consent import Page
 from smsd.gateway.doorman import Caller, Newcomer
 from smsd.gateway.hooks import MadeHook
 from smsd.gateway.keys import MadeKey
-from smsd.gateway.outbox import Accepted, AcceptedTicket
 from smsd.gateway.outlook import Forecast, Outlook, PhoneAndSim
 from smsd.gateway.questions import Answered, Question
 from smsd.gateway.rotation import Keeper
@@ -246,6 +246,7 @@ class Notes:
             doorman=gateway,
             inbox=gateway,
             outbox=gateway,
+            archive=gateway,
             hearing=hearing,
             questions=questions,
             streams=streams,

@@ -1,0 +1,41 @@
+"""What is answered to whoever hands tickets in, when they are committed."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from smsd.domain.opt_outs import OPTED_OUT
+from smsd.gateway.outlook import Outlook, delayed
+
+
+class AcceptedTicket(Struct, frozen=True):
+    """A ticket as the reply tells of it; ``status`` is what is true at the reply."""
+
+    id: int
+    to: str
+    status: str
+    outlook: Outlook | None = None
+    #: Its SIM may not send it before (RFC 3339). None: nothing of the kind is known.
+    not_before: str | None = None
+    #: Why it has failed; told of numbers that have opted out only.
+    error: str | None = None
+
+
+class Accepted(Struct, frozen=True):
+    """Tickets that are committed."""
+
+    device_online: bool
+    results: list[AcceptedTicket]
+    #: An earlier call stored them; their status is as it is now.
+    replayed: bool = False
+
+
+def failed(ticket: AcceptedTicket) -> AcceptedTicket:
+    """The same, whose number has opted out."""
+    return replace(ticket, status="failed", not_before=None, error=OPTED_OUT)
+
+
+def not_before(ticket: AcceptedTicket, seconds: float | None) -> AcceptedTicket:
+    """The same, whose SIM may not send it before then (seconds since 1970), if it has to wait."""
+    return replace(ticket, not_before=delayed(Outlook(), seconds).not_before)
