@@ -10,7 +10,10 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-Scope = Literal["org", "sim"]
+Scope = Annotated[
+    Literal["org", "sim"],
+    Meta(description="must be org (a STOP holds for all of it) or sim (for the SIM that heard it)"),
+]
 What = Literal["stopped", "started", "help"]
 
 #: What each word does that is the whole text of an SMS, in any case, spaces around it aside.

@@ -105,6 +105,24 @@ def test_who_may_call_is_told(served: Any) -> None:
     assert "401" not in paths["/health"]["get"]["responses"]
 
 
+def test_whoever_chooses_a_wrong_word_is_told_the_right_ones(served: Any) -> None:
+    """The fault of a field is the description of its shape; without one msgspec's words are shown,
+    which name only what is wrong."""
+    taken = json.dumps(
+        [op.get("requestBody") for p in served["paths"].values() for op in p.values()]
+    )
+    schemas = served["components"]["schemas"]
+    chosen = {
+        (name, field): shape
+        for name, schema in schemas.items()
+        if f'/{name}"' in taken
+        for field, shape in schema["properties"].items()
+        if "enum" in shape
+    }
+    assert ("HowAsked", "scope") in chosen
+    assert [place for place, shape in chosen.items() if "description" not in shape] == []
+
+
 def test_a_stream_is_told_as_one(served: Any) -> None:
     for path in ("/events/{org_id}", "/events/{org_id}/{secret_key}"):
         told = served["paths"][path]["get"]
