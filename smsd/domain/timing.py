@@ -19,6 +19,8 @@ DAY = 86_400
 AHEAD = 30 * DAY
 #: The numbers that a priority may be.
 PRIORITIES = range(-10, 11)
+#: RFC 3339 has no words for what is later. Seconds since 1970.
+YEAR_10000 = 253_402_300_800
 
 SendAt = Annotated[
     datetime,
@@ -115,6 +117,8 @@ def _untimely(draft: Timed, now: float) -> Iterator[tuple[str, str]]:
         yield "expires_at", "must be in the future: this time is over"
     elif expires_at <= send_at:
         yield "expires_at", "must be after send_at: it could never be sent"
+    elif expires_at >= YEAR_10000:
+        yield "expires_at", "must be before the year 10000, in UTC"
 
 
 def _milliseconds(moment: datetime) -> int:

@@ -10,6 +10,7 @@ from smsd.domain.records import Draft
 from smsd.domain.timing import AHEAD, ANYTIME, Timing, timing, untimely
 
 NOW = 1_700_000_000.0
+LAST = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 
 
 def at(seconds: float) -> datetime:
@@ -58,6 +59,11 @@ def test_what_is_asked_becomes_times(asked, means):
             ("expires_at", "must be after send_at: it could never be sent"),
         ),
         ({"send_at": at(60), "expires_at": at(61)}, None),
+        ({"expires_at": LAST}, None),
+        (
+            {"expires_at": LAST.replace(tzinfo=timezone(timedelta(hours=-1)))},
+            ("expires_at", "must be before the year 10000, in UTC"),
+        ),
         ({"send_at": at(-60), "expires_at": at(1)}, None),
     ],
     ids=str,
