@@ -34,6 +34,15 @@ class Budgets:
         if faults := misdirected(key.allowance, numbers, lone=lone):
             raise Invalid("This API key may not send to every number.", errors=faults)
 
+    async def foresee(self, key: Key, drafts: Sequence[Draft], *, lone: bool) -> None:
+        """Raises what `sending` would, and spends nothing."""
+        self.direct(key, drafts, lone=lone)
+        if key.segments_a_day is not None:
+            segments = _segments(drafts)
+            left, midnight = await self._left(key)
+            if segments > left:
+                raise _spent(key.segments_a_day, left, segments, midnight)
+
     @asynccontextmanager
     async def sending(
         self, key: Key, drafts: Sequence[Draft], *, lone: bool
@@ -48,7 +57,7 @@ class Budgets:
         if key.segments_a_day is None:
             yield
             return
-        segments = sum(cut(draft.body).segments for draft in drafts)
+        segments = _segments(drafts)
         await self._spend(key, key.segments_a_day, segments)
         try:
             yield
@@ -60,14 +69,25 @@ class Budgets:
             raise
 
     async def _spend(self, key: Key, most: int, segments: int) -> None:
-        if await keys.spend(self._database, key, segments):
-            return
+        if not await keys.spend(self._database, key, segments):
+            left, midnight = await self._left(key)
+            raise _spent(most, left, segments, midnight)
+
+    async def _left(self, key: Key) -> tuple[int, int]:
         budget = await keys.budget(self._database, key)
         if budget is None:
             raise WrongKey
-        left, seconds = budget
-        raise BudgetSpent(
-            f"This API key may send {most:,} segments a day (UTC): {max(0, left):,} are left, and "
-            f"this call has {segments:,}.",
-            retry_after=seconds,
-        )
+        return budget
+
+
+def _segments(drafts: Sequence[Draft]) -> int:
+    return sum(cut(draft.body).segments for draft in drafts)
+
+
+def _spent(most: int, left: int, segments: int, midnight: int) -> BudgetSpent:
+    """``midnight``: in so many seconds."""
+    return BudgetSpent(
+        f"This API key may send {most:,} segments a day (UTC): {max(0, left):,} are left, and "
+        f"this call has {segments:,}.",
+        retry_after=midnight,
+    )

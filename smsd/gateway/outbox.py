@@ -150,7 +150,7 @@ class Outbox:
     ) -> Forecast:
         """What would become of the drafts now; raises `Invalid` as `accept` does."""
         if caller.key is not None:
-            self._budgets.direct(caller.key, drafts, lone=lone)
+            await self._budgets.foresee(caller.key, drafts, lone=lone)
         return await self._prospects.of(caller, drafts, lone=lone)
 
     async def _accept(self, call: Call, ahead: bool) -> Accepted:

@@ -489,12 +489,25 @@ async def test_what_an_org_may_holds_for_its_keys_too(node, database):
 @pytest_twisted.ensureDeferred
 async def test_a_dry_run_says_to_whom_a_key_may_not_send_and_spends_nothing(node, database):
     await made_org(database)
-    made = await make(node, to_prefixes=("+1555",), segments_a_day=1)
+    made = await make(node, to_prefixes=("+1555",), segments_a_day=2)
     caller = await opened(node, made.text, "send")
     await node.outbox.forecast(caller, [Draft(to="+15550001111", body=LONG)])
     with pytest.raises(Invalid, match="This API key"):
         await node.outbox.forecast(caller, [Draft(to="+15660001111", body="hi")])
     assert node.database.run_names["spend_segments"] == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_dry_run_says_that_a_budget_does_not_suffice(node, database):
+    await made_org(database)
+    made = await make(node, segments_a_day=3)
+    caller = await opened(node, made.text, "send")
+    await send(node, made.text, "hi", "hi")
+    await node.outbox.forecast(caller, [Draft(to="+15550001111", body="hi")])
+    with pytest.raises(BudgetSpent, match="1 are left, and this call has 2") as spent:
+        await node.outbox.forecast(caller, [Draft(to="+15550001111", body=LONG)])
+    assert 0 < spent.value.retry_after <= 86_400
+    await send(node, made.text, "hi")
 
 
 @pytest_twisted.ensureDeferred
