@@ -33,7 +33,7 @@ class Plan:
     """One round: what strikes, in this order, and on which gateway.
 
     ``hurry``: how many times as often chores come; ``lives``: one process lives through it;
-    ``within``: after so many seconds nothing strikes any more.
+    ``within``: after so many seconds nothing strikes any more, but for the first ``least``.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Plan:
     database_over_road: bool = False
     forbidden: tuple[str, ...] = ()
     within: float = math.inf
+    least: int = 0
 
     @property
     def flags(self) -> list[str]:
@@ -132,8 +133,8 @@ class Campaign:
             await asyncio.sleep(WARM_AFTER)
             line.memory = self._field.gateway.memory(), 0
         end = time.monotonic() + plan.within
-        for name, strike in plan.strikes:
-            if time.monotonic() > end:
+        for at, (name, strike) in enumerate(plan.strikes):
+            if time.monotonic() > end and at >= plan.least:
                 return
             line.strikes[name] += 1
             await strike(self._field, chance)

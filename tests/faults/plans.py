@@ -79,7 +79,8 @@ def cut(seed: str, result: Result, *, within: float) -> list[Plan]:
         for pair in zip(at_points[::2], at_points[1::2], strict=True)
         for strike in (("kill -9", kills.kill), *pair)
     ]
-    return [Plan("the cut", [*deadly[:3], *slower, *deadly[3:]], confirm_timeout=4, within=within)]
+    strikes = [*deadly[:3], *slower, *deadly[3:]]
+    return [Plan("the cut", strikes, confirm_timeout=4, within=within, least=3)]
 
 
 def _kills(wanted: Wanted) -> list[Plan]:

@@ -70,7 +70,7 @@ def test_nothing_is_lost_or_stuck_or_sent_twice_whatever_dies(home: Path) -> Non
     assert line.counts["texts acknowledged"] > 100
     assert line.counts["tickets sent"] > 10
     assert line.counts["events heard"] >= line.counts["events"] > 100
-    assert line.counts["posts taken"] > 10
-    assert line.counts["posts refused"] > 10
+    assert line.counts["posts taken"] > 0
+    assert line.counts["posts refused"] > 0
     assert line.counts["tickets expired"] > 0
     assert line.counts["tickets opted out"] > 0
