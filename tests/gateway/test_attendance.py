@@ -27,7 +27,8 @@ async def sessions(database):
 
 async def forgotten(node, database):
     """The others have held this node for dead; it is about to learn of it."""
-    await node.upkeep.beat()
+    await node.upkeep.beat()  # with the first of these, too, it tells of all its phones
+    await node.settled()
     await sql(database, "UPDATE nodes SET seen_at = seen_at - interval '1 minute'")
     assert await phones.sweep_nodes_everywhere(database) == ["node-1"]
 
