@@ -152,6 +152,7 @@ class Parts:
             self._courier,
             self._gates,
             self._spawn,
+            self._bell,
             node_id=self.node.node_id,
             keep=settings.keep_events * DAY,
             now=time.time,

@@ -8,7 +8,7 @@ that are waited for, however many readers wait. A reader that sleeps costs memor
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -89,7 +89,14 @@ class Bell:
         self._looking = False
         #: Where the orgs stood that were waited for at the last look.
         self._stood: dict[str, Bounds] = {}
+        self._followed: Container[str] = ()
+        self._tell: Callable[[str], None] = lambda _: None
         self.closed = False
+
+    def follow(self, org_ids: Container[str], tell: Callable[[str], None]) -> None:
+        """``tell`` is called with each org of ``org_ids``, which may change, that is rung for; one
+        follower hears of many orgs, and needs no ear for each."""
+        self._followed, self._tell = org_ids, tell
 
     def ear(self, org_id: str) -> Ear:
         """To be used in a ``with`` block."""
@@ -105,6 +112,8 @@ class Bell:
         for org_id in org_ids:
             if ears := self._ears.get(org_id):
                 self._wake([ear._ring() for ear in ears])
+            if org_id in self._followed:
+                self._tell(org_id)
 
     async def look(self) -> None:
         """What have other nodes done? To be called every second."""

@@ -1,7 +1,8 @@
 """Finds the hooks that have something to be told, of all orgs, and gives each its turn.
 
-Each hook is a cursor over its org's events, which a node takes under a lease. Every second it looks
-for hooks that are behind. How one is posted to is `smsd.gateway.posting`'s, how many at once
+Each hook is a cursor over its org's events, which a node takes under a lease. It looks for hooks of
+an org after each commit there on this node, as soon as it knows that the org has some, and every
+second for those of all. How one is posted to is `smsd.gateway.posting`'s, how many at once
 `smsd.gateway.places`'; which URL may be called is `smsd.outward`'s, and so is when a post is made
 again.
 """
@@ -14,6 +15,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError
 
+from smsd.gateway.bell import Bell
 from smsd.gateway.places import Places
 from smsd.gateway.posting import Posting
 from smsd.gateway.spawn import Spawn
@@ -28,6 +30,9 @@ LOOK = 256
 #: At a shutdown posts on their way have so long to be answered; else they are made again after the
 #: start. Seconds.
 LAST_ANSWERS = 2.0
+#: From one look after a commit to the next, so that a busy org is looked at some times a second.
+#: Seconds.
+PAUSE = 0.05
 
 
 class Postman:
@@ -44,6 +49,7 @@ class Postman:
         courier: Courier,
         gates: Gates,
         spawn: Spawn,
+        bell: Bell,
         *,
         node_id: str,
         keep: float,
@@ -68,6 +74,15 @@ class Postman:
         self._taking = self._asked = self._closed = False
         #: Hooks that were due at the last look and got no place.
         self._left_out = 0
+        #: Orgs that are known to have hooks; others are found when they are first posted for.
+        self._orgs: set[str] = set()
+        #: Orgs in which something was committed since they were looked at, and hooks that were
+        #: posted for meanwhile.
+        self._rung: set[str] = set()
+        self._missed: set[HookKey] = set()
+        self._woken_at = float("-inf")
+        self._timers: list[Any] = []
+        bell.follow(self._orgs, self.wake)
 
     @property
     def posts(self) -> Counter[str]:
@@ -78,20 +93,45 @@ class Postman:
         """Post for those that have something to be told; every second, and where there is more."""
         self._places.set_aside()
         self._asked = True
+        await self._look()
+
+    def wake(self, org_id: str) -> None:
+        """Something was committed in an org that has hooks."""
+        self._rung.add(org_id)
+        self._missed.update(self._places.of(org_id))
+        if self._closed or self._timers:
+            return
+        wait = self._woken_at + PAUSE - self._reactor.seconds()
+        if wait > 0:
+            self._timers.append(self._reactor.callLater(wait, self._wake))
+        else:
+            self._wake()
+
+    def _wake(self) -> None:
+        self._timers.clear()
+        self._woken_at = self._reactor.seconds()
+        self._spawn("looking for hooks", self._look())
+
+    async def _look(self) -> None:
         if self._taking:  # two at once might take a hook twice, which is this node's both times
             return
         self._taking = True
         try:
-            while self._asked and not self._closed:
+            while (self._asked or self._rung) and not self._closed:
+                org_ids = None if self._asked else sorted(self._rung)
                 self._asked = False
-                await self._take()
+                self._rung.clear()
+                await self._take(org_ids)
         finally:
             self._taking = False
 
-    async def _take(self) -> None:
-        due = await posts.due(self._database, self._node_id, self._places.taken(), LOOK)
+    async def _take(self, org_ids: Sequence[str] | None) -> None:
+        busy = self._places.taken()
+        due = await posts.due(self._database, self._node_id, busy, LOOK, org_ids)
         chosen = [hook for hook, standing in due if self._places.take(hook, standing)]
-        self._left_out = len(due) - len(chosen)
+        if org_ids is None or len(due) > len(chosen):
+            self._left_out = len(due) - len(chosen)
+        self._orgs.update(org_id for (org_id, _), _ in due)
         if chosen:
             await self._lease(chosen)
 
@@ -109,13 +149,19 @@ class Postman:
 
     async def renew(self) -> None:
         """Orgs with hooks go on listening; well within a twentieth of ``keep``."""
+        found: set[str] = set()
         async for org_ids in posts.orgs_everywhere(self._database):
             await events.listen_on(self._database, org_ids, self._keep)
+            found.update(org_ids)
+        self._orgs.clear()
+        self._orgs.update(found)
 
     def close(self) -> None:
         """The gateway is shutting down: what is on its way is the last, answered or not."""
         self._closed = True
         self._posting.close()
+        for timer in self._timers:
+            timer.cancel()
         if self._posting.under_way:
             self._reactor.callLater(LAST_ANSWERS, self._posting.give_up)
 
@@ -127,5 +173,8 @@ class Postman:
             pass  # it is posted again by whoever has the hook next
         finally:
             self._places.leave(hook.key)
+        if hook.key in self._missed:
+            self._missed.discard(hook.key)
+            self.wake(hook.key[0])
         if more or self._left_out:
             await self.turn()

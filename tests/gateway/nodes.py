@@ -389,6 +389,7 @@ class Node:
             self.courier,  # type: ignore[arg-type]
             self.gates,
             self.spawn,
+            self.bell,
             node_id=name,
             keep=7 * 86_400.0,
             now=self.now,

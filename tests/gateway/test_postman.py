@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from smsd.domain.records import Inbound
 from smsd.gateway.doorman import Caller
-from smsd.gateway.postman import LAST_ANSWERS
+from smsd.gateway.postman import LAST_ANSWERS, PAUSE
 from smsd.outward.attempt import Attempt
 from smsd.outward.gates import MOST
 from smsd.store import events, hooks, posts
@@ -299,3 +299,45 @@ async def test_a_hook_that_was_left_behind_for_too_long_goes_on_with_what_is_kep
     await sql(database, f"UPDATE org_counters SET events_from = {FIRST}")
     await turn(node)
     assert bodies(node) == ["two"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_committed_here_is_posted_without_waiting_for_the_second(
+    node, database, hook
+):
+    await happen(node, "one")
+    await turn(node)
+    await happen(node, "two")
+    await node.settled()
+    await happen(node, "three")
+    await node.settled()
+    assert bodies(node) == ["one", "two"]  # a busy org is looked at now and then only
+    node.clock.advance(PAUSE)
+    await node.settled()
+    assert bodies(node) == ["one", "two", "three"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_committed_during_a_post_is_posted_behind_it(node, database, hook):
+    await happen(node, "one")
+    await turn(node)
+    node.courier.wait = Deferred()
+    await happen(node, "two")
+    while len(node.courier.posts) < 2:
+        await soon(database.run(events._ORGS, after="", most=1))
+    node.clock.advance(PAUSE)
+    await happen(node, "three")
+    waiting, node.courier.wait = node.courier.wait, None
+    waiting.callback(None)
+    await node.settled()
+    node.clock.advance(PAUSE)
+    await node.settled()
+    assert bodies(node) == ["one", "two", "three"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_for_an_org_without_hooks_nobody_looks(node, database):
+    await made_org(database)
+    await happen(node, "one")
+    await node.settled()
+    assert node.database.run_names["due_hooks_everywhere"] == 0
