@@ -167,7 +167,7 @@ def test_whatever_numbers_say_no_ticket_is_pushed_behind_a_stop_and_each_behind_
         run_state_machine_as_test(
             lambda: Consent(server),
             settings=settings(
-                max_examples=60,
+                max_examples=250,
                 stateful_step_count=25,
                 deadline=None,
                 suppress_health_check=list(HealthCheck),
