@@ -23,6 +23,12 @@ WORDS: dict[str, What] = {
     "HELP": "help",
 }
 
+#: What may stand around a word, seen or unseen: blanks of every width, marks of direction.
+BLANKS = (
+    " \t\r\n\v\f\x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009"
+    "\u200a\u200b\u200e\u200f\u2028\u2029\u202f\u205f\u2060\u3000\ufeff"
+)
+
 #: The error of a ticket to a number that has opted out.
 OPTED_OUT = "opted_out"
 
@@ -53,5 +59,5 @@ class OptOuts(Struct, frozen=True, kw_only=True, omit_defaults=True):
 def says(text: str) -> What | None:
     """What an SMS of this text does; None: it is no word of these."""
     # The longest word has eleven letters; most texts need not be looked at closer.
-    bare = text.strip(" \t\r\n")
+    bare = text.strip(BLANKS)
     return WORDS.get(bare.upper()) if len(bare) <= 11 else None

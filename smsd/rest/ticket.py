@@ -42,7 +42,10 @@ _CANCELLED = {
     **_TICKET,
     "status": "cancelled",
     "attempts": 0,
-    "history": [{"what": "accepted", "at": "2026-01-31T12:00:00.123456+00:00"}],
+    "history": [
+        {"what": "accepted", "at": "2026-01-31T12:00:00.123456+00:00"},
+        {"what": "cancelled", "at": "2026-01-31T12:00:09.876543+00:00"},
+    ],
 }
 
 
@@ -58,7 +61,8 @@ async def show_ticket(services: Services, agent: Caller, ticket: str) -> TicketS
     """Show one ticket.
 
     Where it stands, which phone and SIM have or had it, and when it was accepted, given to a
-    phone, last pushed, received by that phone's socket, and sent, as far as that is known.
+    phone, last pushed, received by that phone's socket, and sent or ended without that, as far as
+    that is known.
     """
     return _found(await services.archive.ticket(agent, _id(ticket)))
 

@@ -14,7 +14,17 @@ _CANCEL = named("cancel_ticket")
 _CANCEL_HANDED = named("cancel_handed")
 _REPLY = named("read_reply")
 
-What = Literal["accepted", "given", "pushed", "received", "sent", "delivered"]
+What = Literal[
+    "accepted",
+    "given",
+    "pushed",
+    "received",
+    "sent",
+    "delivered",
+    "failed",
+    "cancelled",
+    "expired",
+]
 #: In the order of the columns that the statement gives.
 MOMENTS: tuple[What, ...] = (
     "accepted",
@@ -23,6 +33,9 @@ MOMENTS: tuple[What, ...] = (
     "received",
     "sent",
     "delivered",
+    "failed",
+    "cancelled",
+    "expired",
 )
 
 
@@ -37,7 +50,8 @@ class TicketSeen(Struct, frozen=True, kw_only=True):
     """A ticket with its history; what is not known is not in it.
 
     `given`: first to a phone's session. `pushed` and `received` (by the phone's socket) are of the
-    last push, and are written down where its session ended without a result.
+    last push, and are written down where its session ended without a result. Of `sent`, `failed`,
+    `cancelled` and `expired` only the one that it is.
     """
 
     id: int

@@ -7,7 +7,7 @@ import pytest_twisted
 from nodes import ORG, Node, made_org, soon, sql, tickets
 from twisted.internet.defer import Deferred
 
-from smsd.domain.opt_outs import WORDS, OptOuts, Scope
+from smsd.domain.opt_outs import BLANKS, WORDS, OptOuts, Scope
 from smsd.domain.pacing import Pace
 from smsd.domain.records import Draft, Inbound, Sim
 from smsd.gateway.doorman import Caller
@@ -53,13 +53,16 @@ async def ended(database) -> list[tuple[int, str, str, int]]:
     )
 
 
-@pytest.mark.parametrize("text", [*(w for w, d in WORDS.items() if d == "stopped"), " sToP \r\n"])
+@pytest.mark.parametrize(
+    "text",
+    [*(w for w, d in WORDS.items() if d == "stopped"), " sToP \r\n", f"{BLANKS}Stop{BLANKS[::-1]}"],
+)
 @pytest_twisted.ensureDeferred
 async def test_every_such_word_blocks_its_number_alone_at_once(node, org, database, text):
     await keep(node)
     phone = await node.come(None, ONE)
     await hear(node, text)
-    assert await listed(node) == [(THEM, "", text.strip().upper())]
+    assert await listed(node) == [(THEM, "", text.strip(BLANKS).upper())]
     assert [await send(node), await send(node, OTHERS)] == ["failed", "sending"]
     assert await ended(database) == [(2, "failed", "opted_out", 0)]
     assert phone.pushed == [3]

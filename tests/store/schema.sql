@@ -65,7 +65,10 @@ CREATE FUNCTION public.heed(org text, id bigint, address text, key text, slot sm
     LANGUAGE plpgsql
     AS $$
 DECLARE
-    said text := upper(btrim(body, E' \t\r\n'));
+    -- Those that people's phones put there, unseen: no-break, em and thin spaces, byte order marks.
+    blanks text := E' \t\r\n\v\f\u0085\u00A0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006'
+        '\u2007\u2008\u2009\u200A\u200B\u200E\u200F\u2028\u2029\u202F\u205F\u2060\u3000\uFEFF';
+    said text := upper(btrim(body, blanks));
     what text;
     scope text := (SELECT c.opt_out_scope FROM org_counters AS c WHERE c.org_id = org);
 BEGIN
@@ -100,6 +103,15 @@ BEGIN
         WHERE a.at < clock_timestamp() - interval '1 hour';
     END IF;
     RETURN true;
+END
+$$;
+
+CREATE FUNCTION public.note_end() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    NEW.ended_at := clock_timestamp();
+    RETURN NEW;
 END
 $$;
 
@@ -287,6 +299,7 @@ CREATE TABLE public.messages (
     receipt boolean,
     delivered_at timestamp with time zone,
     answers bigint,
+    ended_at timestamp with time zone,
     CONSTRAINT messages_lifecycle CHECK (
 CASE direction
     WHEN 'in'::text THEN ((status = 'received'::text) AND (sim_key IS NULL) AND (ref IS NULL) AND (attempts = 0))
@@ -506,6 +519,8 @@ CREATE INDEX sessions_node ON public.sessions USING btree (node_id);
 CREATE INDEX sim_uses_message ON public.sim_uses USING btree (org_id, message_id);
 
 CREATE INDEX sims_slot ON public.sims USING btree (org_id, slot);
+
+CREATE TRIGGER note_end BEFORE UPDATE OF status ON public.messages FOR EACH ROW WHEN (((new.status = ANY (ARRAY['failed'::text, 'cancelled'::text, 'expired'::text])) AND (old.status <> new.status))) EXECUTE FUNCTION public.note_end();
 
 ALTER TABLE ONLY public.api_key_spending
     ADD CONSTRAINT api_key_spending_org_id_key_id_fkey FOREIGN KEY (org_id, key_id) REFERENCES public.api_keys(org_id, key_id) ON DELETE CASCADE;

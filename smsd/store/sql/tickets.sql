@@ -8,8 +8,15 @@ SELECT m.id, m.address, m.body, m.status, m.sim_slot, m.sim_number,
     to_json(m.created_at) #>> '{}',
     to_json(CASE WHEN m.handed_at < m.created_at THEN m.created_at ELSE m.handed_at END) #>> '{}',
     to_json(m.pushed_at) #>> '{}',
-    to_json(m.received_at) #>> '{}', to_json(m.sent_at) #>> '{}', to_json(m.delivered_at) #>> '{}'
+    to_json(m.received_at) #>> '{}', to_json(m.sent_at) #>> '{}', to_json(m.delivered_at) #>> '{}',
+    CASE WHEN m.status = 'failed' THEN to_json(e.ended_at) #>> '{}' END,
+    CASE WHEN m.status = 'cancelled' THEN to_json(e.ended_at) #>> '{}' END,
+    CASE WHEN m.status = 'expired' THEN to_json(e.ended_at) #>> '{}' END
 FROM messages AS m
+CROSS JOIN LATERAL (
+    -- One that was refused as it was accepted has ended then.
+    SELECT coalesce(m.ended_at, CASE WHEN m.error = 'opted_out' THEN m.created_at END) AS ended_at
+) AS e
 WHERE m.org_id = %(org_id)s AND m.id = %(id)s AND m.direction = 'out'
 
 -- cancel_ticket --
