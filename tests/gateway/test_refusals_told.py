@@ -8,7 +8,7 @@ from nodes import ORG, made_org, soon, tickets
 from test_opt_outs import ONE, OTHERS, THEM, TWO, hear, keep
 
 from smsd.domain.call_key import CallKey
-from smsd.domain.records import Draft
+from smsd.domain.records import Draft, Sim
 from smsd.gateway.doorman import Caller
 from smsd.gateway.outlook import REFUSED
 from smsd.store import opt_outs
@@ -100,3 +100,12 @@ async def test_of_a_sim_a_dry_run_says_what_the_sim_that_would_take_it_does(node
     assert await refused(node, THEM) == [True]
     await node.come(None, TWO)
     assert await refused(node, THEM, sim="+1888") == [False]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_dry_run_says_it_too_where_a_sim_that_nobody_can_name_would_take_it(node, org):
+    await keep(node, "sim")
+    await hear(node, "STOP")
+    assert await refused(node, THEM) == [False], "nobody takes it yet"
+    await node.come(None, Sim(slot=0))
+    assert await refused(node, THEM) == [True]
