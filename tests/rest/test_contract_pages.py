@@ -14,6 +14,7 @@ from smsd.phone import frames
 from smsd.rest.api import ROUTES
 from smsd.rest.head import LargeHead, LongPath
 from smsd.rest.pages import pages
+from smsd.rest.route import Route
 
 ROOT = Path(__file__).parents[2]
 DOCS = {path.name: path.read_text() for path in (ROOT / "docs").glob("*.md")}
@@ -165,3 +166,13 @@ def test_the_files_and_tests_that_contributors_are_sent_to_are_there(name: str) 
 def is_there(file: str) -> bool:
     """In the checkout, or in smsd/ where a page speaks of one part of it."""
     return (ROOT / file).exists() or (ROOT / "smsd" / file).exists()
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.paths[0]}")
+def test_the_page_of_keys_names_the_scopes_of_each_route(route: Route) -> None:
+    scopes_of = re.findall(r"^\| `([^|]*)` \| (.*) \|$", DOCS["keys.md"], re.M)
+    path = re.sub(r"<(\w+)>", r"{\1}", route.paths[0].replace("<org_id>", "{OrgId}"))
+    first = "/" + path.split("/")[1]
+    names = (f"`{route.method} {path}`", f"`{route.method} {first}`", f"`{first}`")
+    opened = [set(s.split("` and `")) for s, said in scopes_of if any(n in said for n in names)]
+    assert opened == ([] if route.scopes is None else [set(route.scopes)])
