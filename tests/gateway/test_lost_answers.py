@@ -70,6 +70,7 @@ async def test_a_loss_that_is_cleared_up_at_once_is_noticed_by_nobody(node, org,
     lose(node, "append_messages", done=done)
     assert statuses(await node.send(None, None)) == ["sending"] * 2
     assert phone.pushed == [1, 2]
+    assert phone.visit.promised == 0, "a place that is promised twice comes back once"
     assert await tickets(database) == {1: "sending", 2: "sending"}
 
 
