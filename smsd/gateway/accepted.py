@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 from msgspec.structs import replace
 
 from smsd.domain.opt_outs import OPTED_OUT
-from smsd.gateway.outlook import Outlook, delayed
+from smsd.gateway.call import Call
+from smsd.gateway.outlook import Outlook, Prospects, delayed
 
 
 class AcceptedTicket(Struct, frozen=True):
@@ -39,3 +42,15 @@ def failed(ticket: AcceptedTicket) -> AcceptedTicket:
 def not_before(ticket: AcceptedTicket, seconds: float | None) -> AcceptedTicket:
     """The same, whose SIM may not send it before then (seconds since 1970), if it has to wait."""
     return replace(ticket, not_before=delayed(Outlook(), seconds).not_before)
+
+
+def foretold(
+    tickets: Sequence[AcceptedTicket], call: Call, given: Sequence[bool], prospects: Prospects
+) -> list[AcceptedTicket]:
+    """A call's tickets with who takes each or what it waits for, but for those that have failed."""
+    each = zip(tickets, call.wishes, call.offers, call.rows, given, strict=True)
+    look = prospects.outlook
+    return [
+        one if one.error else replace(one, outlook=look(wish, offer, row.send_at, given=g))
+        for one, wish, offer, row, g in each
+    ]

@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
 from smsd.domain.call_key import CallKey
 from smsd.domain.errors import Invalid, Unavailable
 from smsd.domain.records import Draft, Wish
 from smsd.domain.timing import timing, untimely
-from smsd.gateway.accepted import Accepted, AcceptedTicket, failed, not_before
+from smsd.gateway.accepted import Accepted, AcceptedTicket, failed, foretold, not_before
 from smsd.gateway.bell import Bell
 from smsd.gateway.budgets import Budgets
 from smsd.gateway.call import Call, ticket_of
@@ -177,22 +176,14 @@ class Outbox:
             results = [failed(one) if one.id in stored.refused else one for one in results]
         if delays is not None:
             results = list(map(not_before, results, delays))
-        return Accepted(online, self._with_outlooks(results, call, given) if ahead else results)
+        if ahead:
+            results = foretold(results, call, given, self._prospects)
+        return Accepted(online, results)
 
     async def _delays(self, call: Call) -> list[float | None] | None:
         now = self._time_of_day()
         times = [timing(draft, now).send_at for draft in call.drafts]
         return await self._pacing.delays(call.org_id, call.drafts, call.wishes, times)
-
-    def _with_outlooks(
-        self, results: list[AcceptedTicket], call: Call, given: list[bool]
-    ) -> list[AcceptedTicket]:
-        each = zip(results, call.wishes, call.offers, call.rows, given, strict=True)
-        look = self._prospects.outlook
-        return [
-            one if one.error else replace(one, outlook=look(wish, offer, row.send_at, given=g))
-            for one, wish, offer, row, g in each
-        ]
 
     async def drained(self) -> None:
         """When nothing waits for its commit any more."""
