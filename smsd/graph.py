@@ -139,13 +139,6 @@ class Parts:
         self._keys = Keys(database, self._doorman, self._roster, self._attendance)
         self._courier = Courier(reactor, settings.hook_networks)
         self._gates = Gates()
-        self._hooks = Hooks(
-            database,
-            self._courier,
-            self._gates,
-            keep=settings.keep_events * DAY,
-            now=time.time,
-        )
         self._postman = Postman(
             reactor,
             database,
@@ -157,6 +150,14 @@ class Parts:
             keep=settings.keep_events * DAY,
             now=time.time,
             chance=random.random,
+        )
+        self._hooks = Hooks(
+            database,
+            self._courier,
+            self._gates,
+            keep=settings.keep_events * DAY,
+            stirred=self._postman.expect,
+            now=time.time,
         )
         self._inbox = Inbox(
             database,

@@ -58,7 +58,8 @@ class Hooks:
     """The hooks of all orgs, as their people manage them.
 
     ``courier`` and ``gates`` are those of everything that is posted; an org listens for ``keep``
-    seconds from a hook's making; ``now`` gives Unix seconds.
+    seconds from a hook's making; ``stirred`` hears of an org one of whose hooks may have something
+    to post by what was said of it; ``now`` gives Unix seconds.
     """
 
     _log = Logger()
@@ -70,6 +71,7 @@ class Hooks:
         gates: Gates,
         *,
         keep: float,
+        stirred: Callable[[str], None],
         now: Callable[[], float],
         chance: Chance = secrets.token_bytes,
     ) -> None:
@@ -77,6 +79,7 @@ class Hooks:
         self._courier = courier
         self._gates = gates
         self._keep = keep
+        self._stirred = stirred
         self._now = now
         self._chance = chance
         #: Test posts on their way.
@@ -91,6 +94,7 @@ class Hooks:
         await self._listen(org_id)
         if not await hooks.make(self._database, org_id, new, hook_id=hook_id, secret=secret):
             raise HooksFull
+        self._stirred(org_id)
         self._log.info("org {org} has made hook {hook}", org=org_id, hook=hook_id)
         return MadeHook(secret, await self.one(caller, hook_id))
 
@@ -112,6 +116,7 @@ class Hooks:
         if to.enabled:
             await self._listen(caller.org_id)
         await hooks.change(self._database, caller.org_id, hook_id, to)
+        self._stirred(caller.org_id)
         self._log.info("org {org} has changed hook {hook}", org=caller.org_id, hook=hook_id)
         return await self.one(caller, hook_id)
 
@@ -145,6 +150,7 @@ class Hooks:
         event that is yet to be, `Invalid`."""
         kept = await hooks.replay(self._database, caller.org_id, _known(hook_id), since)
         _judge_cursor(since, kept or _absent())
+        self._stirred(caller.org_id)
         self._log.info(
             "hook {hook} of org {org} goes on behind event {since}",
             org=caller.org_id,

@@ -30,7 +30,7 @@ LOOK = 256
 #: At a shutdown posts on their way have so long to be answered; else they are made again after the
 #: start. Seconds.
 LAST_ANSWERS = 2.0
-#: From one look after a commit to the next, so that a busy org is looked at some times a second.
+#: From one look to the next, whatever there is to look for, but for those of every second.
 #: Seconds.
 PAUSE = 0.05
 
@@ -99,6 +99,14 @@ class Postman:
         """Something was committed in an org that has hooks."""
         self._rung.add(org_id)
         self._missed.update(self._places.of(org_id))
+        self._look_soon()
+
+    def expect(self, org_id: str) -> None:
+        """The org has made a hook, or said something of one."""
+        self._orgs.add(org_id)
+        self.wake(org_id)
+
+    def _look_soon(self) -> None:
         if self._closed or self._timers:
             return
         wait = self._woken_at + PAUSE - self._reactor.seconds()
@@ -176,5 +184,9 @@ class Postman:
         if hook.key in self._missed:
             self._missed.discard(hook.key)
             self.wake(hook.key[0])
+        if more:
+            self._rung.add(hook.key[0])
+        if self._left_out:
+            self._asked = True
         if more or self._left_out:
-            await self.turn()
+            self._look_soon()

@@ -89,6 +89,7 @@ class Upkeep:
         self._every(1, "signs of life", self.streams.beat)
         self._every(1, "streams that have ended", self.streams.dismiss)
         self._every(1, "posting to hooks", self.postman.turn)
+        self.spawn("finding orgs with hooks", self.postman.renew())
         self._every(5, "heartbeat", self.beat)
         self._every(5, "poll", self.dispatch.poll)
         self._every(5, "late tickets", self._end_late)

@@ -42,13 +42,20 @@ def gates():
 
 
 @pytest.fixture
-def hooks(node, courier, gates):
+def stirred():
+    """The orgs of which it was said that they may have something to post."""
+    return []
+
+
+@pytest.fixture
+def hooks(node, courier, gates, stirred):
     numbers = itertools.count(1)
     return Hooks(
         node.database,
         courier,
         gates,
         keep=86_400.0,
+        stirred=stirred.append,
         now=node.now,
         chance=lambda size: next(numbers).to_bytes(size, "big"),
     )
@@ -78,6 +85,21 @@ async def test_from_its_first_hook_on_an_org_listens(node, database, hooks):
     await node.send()
     assert await events_of(node) == ["ticket.queued"]
     assert (await soon(hooks.one(ME, made.seen.id))).behind == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_whoever_posts_hears_of_what_may_be_posted_now(database, hooks, stirred):
+    await org(database)
+    hook_id = (await make(hooks)).seen.id
+    assert stirred == [ORG]
+    await soon(hooks.change(ME, hook_id, HookChange(enabled=False)))
+    await soon(hooks.replay(ME, hook_id, (await soon(hooks.one(ME, hook_id))).cursor))
+    assert stirred == [ORG] * 3
+    await soon(hooks.test(ME, hook_id))
+    await soon(hooks.delete(ME, hook_id))
+    with pytest.raises(UnknownHook):
+        await soon(hooks.replay(ME, hook_id, 0))
+    assert stirred == [ORG] * 3
 
 
 @pytest_twisted.ensureDeferred

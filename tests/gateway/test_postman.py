@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from smsd.domain.records import Inbound
 from smsd.gateway.doorman import Caller
+from smsd.gateway.places import FRESH_OF_ORG
 from smsd.gateway.postman import LAST_ANSWERS, PAUSE
 from smsd.outward.attempt import Attempt
 from smsd.outward.gates import MOST
@@ -190,6 +191,8 @@ async def test_a_replay_during_a_post_is_not_undone_by_what_came_of_it(node, dat
     waiting, node.courier.wait = node.courier.wait, None
     waiting.callback(None)
     await node.spawn.idle()
+    node.clock.advance(PAUSE)
+    await node.settled()
     assert bodies(node) == ["one", "two", "three", "one", "two", "three"]
 
 
@@ -333,6 +336,58 @@ async def test_what_is_committed_during_a_post_is_posted_behind_it(node, databas
     node.clock.advance(PAUSE)
     await node.settled()
     assert bodies(node) == ["one", "two", "three"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_hook_of_which_the_postman_heard_is_posted_to_from_the_first_event_on(
+    node, database, hook
+):
+    node.postman.expect(ORG)
+    await node.settled()
+    await happen(node, "one")
+    node.clock.advance(PAUSE)
+    await node.settled()
+    assert bodies(node) == ["one"]
+
+
+class OneByOne:
+    """What posts wait for where each is answered apart from the others."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Deferred[None]] = []
+
+    def __await__(self):
+        self.waiting.append(Deferred())
+        return self.waiting[-1].__await__()
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_finds_no_place_is_looked_for_now_and_then_and_not_behind_every_post(
+    node, database
+):
+    for at in range(FRESH_OF_ORG + 6):
+        await made(node, database, f"{at:012}", f"https://{at}.example.com/")
+    await happen(node, "one")
+    answers = node.courier.wait = OneByOne()
+    await node.postman.turn()
+    for _ in range(20):
+        await sql(database, "SELECT 1")
+    assert len(answers.waiting) == FRESH_OF_ORG
+    looks = node.database.run_names["due_hooks_everywhere"]
+    for at in range(FRESH_OF_ORG):
+        answers.waiting[at].callback(None)
+        for _ in range(20):
+            await sql(database, "SELECT 1")
+        assert node.database.run_names["note_post"] == at + 1
+    assert node.database.run_names["due_hooks_everywhere"] <= looks + 1
+    node.courier.wait = None
+    node.clock.advance(PAUSE)
+    for answer in answers.waiting[FRESH_OF_ORG:]:
+        answer.callback(None)
+    await node.settled()
+    node.clock.advance(PAUSE)
+    await node.settled()
+    assert len(bodies(node)) == FRESH_OF_ORG + 6
 
 
 @pytest_twisted.ensureDeferred
