@@ -157,21 +157,28 @@ class Postman:
 
     async def renew(self) -> None:
         """Orgs with hooks go on listening; well within a twentieth of ``keep``."""
-        found: set[str] = set()
+        gone = set(self._orgs)  # not those whose first hook is made meanwhile
         async for org_ids in posts.orgs_everywhere(self._database):
             await events.listen_on(self._database, org_ids, self._keep)
-            found.update(org_ids)
-        self._orgs.clear()
-        self._orgs.update(found)
+            self._orgs.update(org_ids)
+            gone.difference_update(org_ids)
+        self._orgs.difference_update(gone)
 
     def close(self) -> None:
         """The gateway is shutting down: what is on its way is the last, answered or not."""
         self._closed = True
         self._posting.close()
-        for timer in self._timers:
-            timer.cancel()
+        self._cancel_timers()
         if self._posting.under_way:
-            self._reactor.callLater(LAST_ANSWERS, self._posting.give_up)
+            self._timers.append(self._reactor.callLater(LAST_ANSWERS, self._give_up))
+
+    def _give_up(self) -> None:
+        self._timers.clear()
+        self._posting.give_up()
+
+    def _cancel_timers(self) -> None:
+        while self._timers:
+            self._timers.pop().cancel()
 
     async def _serve(self, hook: Leased) -> None:
         more = False
@@ -181,6 +188,8 @@ class Postman:
             pass  # it is posted again by whoever has the hook next
         finally:
             self._places.leave(hook.key)
+            if self._closed and not self._posting.under_way:
+                self._cancel_timers()
         if hook.key in self._missed:
             self._missed.discard(hook.key)
             self.wake(hook.key[0])

@@ -391,6 +391,31 @@ async def test_who_finds_no_place_is_looked_for_now_and_then_and_not_behind_ever
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_org_whose_last_hook_went_is_followed_no_longer(node, database, hook):
+    await node.postman.renew()
+    await hooks.delete(database, ORG, HOOK)
+    await node.postman.renew()
+    await happen(node, "one")
+    await node.settled()
+    assert node.database.run_names["due_hooks_everywhere"] == 0
+
+
+@pytest_twisted.ensureDeferred
+async def test_once_the_last_post_is_answered_nobody_waits_for_others(node, database, hook):
+    await happen(node, "one", "two")
+    node.courier.wait = Deferred()
+    await node.postman.turn()
+    while not node.courier.posts:
+        await soon(database.run(events._ORGS, after="", most=1))
+    node.postman.close()
+    assert len(node.clock.getDelayedCalls()) == 1
+    node.courier.wait.callback(None)
+    await node.settled()
+    assert node.clock.getDelayedCalls() == []
+    assert bodies(node) == ["one"]
+
+
+@pytest_twisted.ensureDeferred
 async def test_for_an_org_without_hooks_nobody_looks(node, database):
     await made_org(database)
     await happen(node, "one")
