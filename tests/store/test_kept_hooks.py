@@ -289,7 +289,8 @@ FILL = """
 """
 MINE = {"org_id": "org-1", "hook_id": "h1"}
 ASKED = {
-    "lease_hooks_everywhere": {},
+    "due_hooks_everywhere": {},
+    "lease_hooks": {},
     "note_post": {},
     "let_hook_go": {},
     "orgs_with_hooks_everywhere": {"after": "", "most": 200},
