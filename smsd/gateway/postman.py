@@ -74,6 +74,8 @@ class Postman:
         self._taking = self._asked = self._closed = False
         #: Hooks that were due at the last look and got no place.
         self._left_out = 0
+        #: Whether a place has become free for one of these.
+        self._freed = False
         #: Orgs that are known to have hooks; others are found when they are first posted for.
         self._orgs: set[str] = set()
         #: Orgs in which something was committed since they were looked at, and hooks that were
@@ -118,6 +120,7 @@ class Postman:
     def _wake(self) -> None:
         self._timers.clear()
         self._woken_at = self._reactor.seconds()
+        self._asked, self._freed = self._asked or self._freed, False
         self._spawn("looking for hooks", self._look())
 
     async def _look(self) -> None:
@@ -195,7 +198,6 @@ class Postman:
             self.wake(hook.key[0])
         if more:
             self._rung.add(hook.key[0])
-        if self._left_out:
-            self._asked = True
-        if more or self._left_out:
+        self._freed = self._freed or bool(self._left_out)
+        if more or self._freed:
             self._look_soon()

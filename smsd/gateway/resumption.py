@@ -54,6 +54,17 @@ class Owed:
     due: float
 
 
+@dataclass(eq=False, slots=True)
+class Debt:
+    """What a phone is owed, of all that its earlier sessions left in doubt; by id."""
+
+    owed: dict[int, Owed]
+    in_doubt: dict[int, InDoubt]
+
+
+_NOTHING = Debt({}, {})
+
+
 class Resumption:
     """Knows what each phone on line is owed."""
 
@@ -63,7 +74,7 @@ class Resumption:
         self._database = database
         self._rules = rules
         self._patience = patience
-        self._owed: dict[Visit, dict[int, Owed]] = {}
+        self._debts: dict[Visit, Debt] = {}
         self._lane: Batch[Returned, list[InDoubt]] = Batch("resumption", self._find, rows=ROWS)
         self.lanes = (self._lane,)
         #: Tickets that ended because no phone ever said what became of them.
@@ -77,32 +88,35 @@ class Resumption:
         found = await self._lane.put(phone, org_id=visit.org_id)
         if not visit.on_line:
             return
-        now, before, owed = visit.clock(), self._owed.pop(visit, {}), {}
+        now, before, owed = visit.clock(), self._debts.pop(visit, _NOTHING).owed, {}
         for ticket in found:
             wait = due_in(ticket, visit.identity.keeps_ledger, self._rules.grace)
             if wait is not None:
                 owed[ticket.id] = before.get(ticket.id) or Owed(ticket, now, now + wait)
         if owed:
-            self._owed[visit] = owed
+            self._debts[visit] = Debt(owed, {ticket.id: ticket for ticket in found})
 
     def is_due(self, visit: Visit) -> bool:
         """Whether something is to be pushed again now."""
-        owed = self._owed.get(visit)
-        return bool(owed) and any(one.due <= visit.clock() for one in (owed or {}).values())
+        owed = self._debts.get(visit, _NOTHING).owed
+        return any(one.due <= visit.clock() for one in owed.values())
 
     def answered(self, visit: Visit, ticket_id: int) -> None:
-        """The phone answered a ticket: older ones that it was silent about never reached it."""
-        owed = self._owed.get(visit)
-        if owed:
-            owed.pop(ticket_id, None)
-            for id_, one in owed.items():
-                if id_ < ticket_id or visit.has(ticket_id):
-                    one.due = visit.clock()
+        """The phone answered a ticket: those pushed before that it was silent about never reached
+        it."""
+        debt = self._debts.get(visit)
+        if debt is None:
+            return
+        debt.owed.pop(ticket_id, None)
+        before, here = debt.in_doubt.get(ticket_id), visit.has(ticket_id)
+        for one in debt.owed.values():
+            if here or (before is not None and before.was_pushed_behind(one.ticket)):
+                one.due = visit.clock()
 
     async def push_again(self, visit: Visit, places: int) -> list[Ticket]:
         """Push what is due, at most as many as there are places; what could not be pushed,
         because the phone left meanwhile."""
-        owed = self._owed.get(visit, {})
+        owed = self._debts.get(visit, _NOTHING).owed
         due = [one.ticket for _, one in sorted(owed.items()) if one.due <= visit.clock()][:places]
         if not due:
             return []
@@ -111,7 +125,7 @@ class Resumption:
         for ticket in due:
             owed.pop(ticket.id, None)
         if not owed:
-            self._owed.pop(visit, None)
+            self._debts.pop(visit, None)
         for id_ in ended:
             self._log.info(
                 "ticket {org}/{ticket} failed: {error}",
@@ -127,7 +141,7 @@ class Resumption:
 
     def left(self, visit: Visit) -> list[Waited]:
         """The phone is gone again: the time that it was on line counts when it comes back."""
-        return list(_waits(visit, self._owed.pop(visit, {}).values()))
+        return list(_waits(visit, self._debts.pop(visit, _NOTHING).owed.values()))
 
     async def note(self, waits: Sequence[Waited]) -> None:
         """Write these times down."""

@@ -38,6 +38,15 @@ class InDoubt(Struct, frozen=True):
     received: bool
     ledger: bool
     waited_ms: int
+    #: When it was pushed last (Unix milliseconds), and its rank in its queue then.
+    pushed_ms: int = 0
+    rank: int = 0
+
+    def was_pushed_behind(self, other: InDoubt) -> bool:
+        """Whether the phone was surely given this one later than the other. Ids do not say so, for
+        priorities, times and paces come between; of one millisecond they do, if the ranks do not."""
+        apart = self.pushed_ms - other.pushed_ms
+        return apart > 1 or (abs(apart) <= 1 and self.rank == other.rank and self.id > other.id)
 
 
 class Waited(Struct, frozen=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from functools import partial
 
 import pytest
 import pytest_twisted
@@ -350,6 +351,15 @@ async def test_a_hook_of_which_the_postman_heard_is_posted_to_from_the_first_eve
     assert bodies(node) == ["one"]
 
 
+async def until(database, ready) -> None:
+    """The database answers again and again, until this is so."""
+    for _ in range(1000):
+        if ready():
+            return
+        await sql(database, "SELECT 1")
+    raise AssertionError("it never is")
+
+
 class OneByOne:
     """What posts wait for where each is answered apart from the others."""
 
@@ -370,15 +380,15 @@ async def test_who_finds_no_place_is_looked_for_now_and_then_and_not_behind_ever
     await happen(node, "one")
     answers = node.courier.wait = OneByOne()
     await node.postman.turn()
-    for _ in range(20):
-        await sql(database, "SELECT 1")
-    assert len(answers.waiting) == FRESH_OF_ORG
+    await until(database, lambda: len(answers.waiting) == FRESH_OF_ORG)
     looks = node.database.run_names["due_hooks_everywhere"]
+
+    def noted(number):
+        return node.database.run_names["note_post"] == number
+
     for at in range(FRESH_OF_ORG):
         answers.waiting[at].callback(None)
-        for _ in range(20):
-            await sql(database, "SELECT 1")
-        assert node.database.run_names["note_post"] == at + 1
+        await until(database, partial(noted, at + 1))
     assert node.database.run_names["due_hooks_everywhere"] <= looks + 1
     node.courier.wait = None
     node.clock.advance(PAUSE)

@@ -8,11 +8,13 @@ from nodes import ORG, Node, made_org, soon, sql, tickets
 from twisted.internet.defer import Deferred
 
 from smsd.domain.errors import Unavailable
-from smsd.domain.records import Sim
+from smsd.domain.records import Draft, Sim
+from smsd.gateway.doorman import Caller
 from smsd.gateway.resumption import due_in
 from smsd.gateway.visit import Identity
 from smsd.store.resumption import InDoubt
 
+ME = Caller(ORG)
 PLAIN = Identity("handy")
 LEDGER = Identity("handy", keeps_ledger=True)
 SIM = Sim(slot=0, number="+15550001")
@@ -130,6 +132,50 @@ async def test_the_grace_is_over_when_the_phone_answers_something_newer(node, or
     assert await node.result(again.visit, 2) == "settled"
     await pass_time(node, 0)
     assert again.pushed == [2, 1]
+
+
+@pytest.mark.parametrize(
+    ("priority", "apart", "over"), [(5, 0.0, False), (0, 0.0, True), (0, 1.0, True)]
+)
+@pytest_twisted.ensureDeferred
+async def test_newer_is_what_was_pushed_later_and_not_what_has_the_greater_id(
+    node, org, priority, apart, over
+):
+    phone = None if priority else await node.come(identity=PLAIN)
+    await node.send()
+    if priority:
+        await soon(node.outbox.accept(ME, [Draft(to="+15550001111", body="x", priority=priority)]))
+        phone = await node.come(identity=PLAIN)
+        assert phone.pushed == [2, 1]
+    else:
+        node.clock.advance(apart)
+        await node.send()
+        assert phone.pushed == [1, 2]
+    await drop(node, phone, receipt=False)
+    again = await node.come(identity=PLAIN)
+    assert await node.result(again.visit, 2) == "settled"
+    await pass_time(node, 0)
+    assert again.pushed == ([1] if over else [])
+    await pass_time(node, 3)
+    assert again.pushed == [1]
+
+
+@pytest.mark.parametrize(
+    ("later", "earlier", "behind"),
+    [
+        ((1, 1000, 0), (2, 998, 0), True),
+        ((2, 1000, 0), (1, 1000, 0), True),
+        ((1, 1000, 0), (2, 1000, 0), False),
+        ((2, 1000, -5), (1, 1000, 0), False),
+        ((2, 1001, -5), (1, 1000, 0), False),
+        ((2, 998, 0), (1, 1000, 0), False),
+    ],
+)
+def test_which_of_two_was_pushed_behind_the_other(later, earlier, behind):
+    def doubt(id_, pushed_ms, rank):
+        return InDoubt(id_, "a-session", True, False, False, 0, pushed_ms, rank)
+
+    assert doubt(*later).was_pushed_behind(doubt(*earlier)) is behind
 
 
 @pytest_twisted.ensureDeferred

@@ -3,7 +3,8 @@
 -- the same phone that is over. The same device; else a number in common; else, where it never
 -- said who it was, a phone that says as little.
 SELECT g.ord, m.id, m.session_id::text,
-    m.pushed_at IS NOT NULL, m.received_at IS NOT NULL, m.ledger, m.waited_ms
+    m.pushed_at IS NOT NULL, m.received_at IS NOT NULL, m.ledger, m.waited_ms,
+    coalesce(extract(epoch FROM m.pushed_at) * 1000, 0)::bigint, m.rank
 FROM json_to_recordset(%(rows)s::json) AS g (
     ord integer, org_id text, device text, numbers text[], nobody boolean
 )
