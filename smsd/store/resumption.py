@@ -44,7 +44,7 @@ class InDoubt(Struct, frozen=True):
 
     def was_pushed_behind(self, other: InDoubt) -> bool:
         """Whether the phone was surely given this one later than the other. Ids do not say so, for
-        priorities, times and paces come between; of one millisecond they do, if the ranks do not."""
+        priorities, times and paces come between; of one millisecond they do, of the same rank."""
         apart = self.pushed_ms - other.pushed_ms
         return apart > 1 or (abs(apart) <= 1 and self.rank == other.rank and self.id > other.id)
 
