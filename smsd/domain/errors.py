@@ -95,9 +95,9 @@ class MissingScope(Forbidden):
     @classmethod
     def of(cls, lacking: Sequence[str], scopes: Sequence[str]) -> MissingScope:
         """``lacking`` is asked for, ``scopes`` is what the key has."""
+        named = "the scope" if len(lacking) == 1 else "the scopes"
         problem = cls(
-            f"This takes a key with the scope {' and '.join(lacking)}; this one has "
-            f"{', '.join(scopes)}."
+            f"This key lacks {named} {' and '.join(lacking)}; it has {', '.join(scopes) or 'none'}."
         )
         problem.scopes = lacking
         return problem

@@ -37,7 +37,7 @@ def test_what_was_meant_as_a_key_is_told_from_other_tokens() -> None:
 def test_a_key_is_good_for_its_scopes_and_a_refusal_names_what_is_missing(scope) -> None:
     Key("myorg", "1", (scope,)).require((scope,))
     others = tuple(each for each in SCOPES if each != scope)
-    with pytest.raises(MissingScope, match=f"scope {scope}; this one has {', '.join(others)}"):
+    with pytest.raises(MissingScope, match=f"lacks the scope {scope}; it has {', '.join(others)}"):
         Key("myorg", "1", others).require((scope,))
 
 
@@ -45,6 +45,7 @@ def test_of_several_scopes_each_is_needed() -> None:
     with pytest.raises(MissingScope) as refused:
         Key("myorg", "1", ("send",)).require(("send", "read", "hooks"))
     assert refused.value.scopes == ["read", "hooks"]
+    assert str(refused.value) == "This key lacks the scopes read and hooks; it has send."
 
 
 def test_no_key_opens_what_only_the_secret_does() -> None:
