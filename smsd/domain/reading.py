@@ -25,6 +25,15 @@ _UNREADABLE = (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError)
 _ABSENT = object()
 
 
+class Unfit(ValueError):
+    """What a ``__post_init__`` raises where one field alone is at fault: ``field``, by its name in
+    JSON. Its fault then has the place of that field; any other `ValueError` has the object's."""
+
+    def __init__(self, field: str, said: str) -> None:
+        super().__init__(said)
+        self.field = field
+
+
 class Reader(Generic[T]):
     """Reads one type of body.
 
@@ -128,9 +137,11 @@ def _build_struct(
         return None
     try:
         return kind(**fields)
+    except Unfit as error:
+        faults.append(Fault([*loc, error.field], str(error)))
     except ValueError as error:  # a __post_init__ that judges the fields together
         faults.append(Fault(loc, str(error)))
-        return None
+    return None
 
 
 @cache

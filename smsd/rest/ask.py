@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from smsd.domain import call_key
 from smsd.domain.query import Wait
+from smsd.domain.reading import Unfit
 from smsd.domain.records import Body as Text
 from smsd.domain.records import Draft, SimAsked, SimIndex, To
 from smsd.rest.body import Body, Identified
@@ -28,6 +29,11 @@ if TYPE_CHECKING:
     from smsd.rest.services import Services
 
 
+_NO_TRIAL = (
+    "must be left out, or false: a question is always sent; try it beforehand with POST /send"
+)
+
+
 class Asking(Identified, frozen=True, kw_only=True):
     """One SMS, and for how many seconds to wait for what comes back."""
 
@@ -38,11 +44,7 @@ class Asking(Identified, frozen=True, kw_only=True):
     dry_run: (
         Annotated[
             bool,
-            Meta(
-                description="must be left out, or false: a question is always sent; try it with "
-                "POST /send",
-                extra_json_schema={"const": False},
-            ),
+            Meta(description=_NO_TRIAL, extra_json_schema={"const": False}),
         ]
         | UnsetType
     ) = UNSET
@@ -50,7 +52,7 @@ class Asking(Identified, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         # The one field of /send whose being ignored would send what was not to be sent.
         if self.dry_run is True:
-            raise ValueError("dry_run is not for questions, which are always sent: try POST /send")
+            raise Unfit("dry_run", _NO_TRIAL)
 
 
 class Asked(Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec import Meta, Struct
 
 from smsd.domain.errors import Invalid, NotJson
-from smsd.domain.reading import DEPTH, Reader, mended, parsed
+from smsd.domain.reading import DEPTH, Reader, Unfit, mended, parsed
 from smsd.domain.records import Draft, Inbound, Sim
 
 
@@ -33,6 +33,14 @@ class Pair(Struct):
     def __post_init__(self):
         if self.one and self.other:
             raise ValueError("send one or other, not both")
+        if self.one == 13:
+            raise Unfit("one", "must not be 13")
+
+
+class Pairs(Struct):
+    """Several of them."""
+
+    pairs: list[Pair] = []
 
 
 STRICT, LENIENT = Reader(Letter), Reader(Letter, lenient=True)
@@ -273,3 +281,12 @@ def test_the_place_where_json_breaks_off_is_told():
 def test_a_record_that_judges_its_fields_together_says_so():
     assert faults(Reader(Pair), {"one": 1, "other": 2}) == {(): "send one or other, not both"}
     assert faults(Reader(Pair), {"one": 1.0, "other": "x"}).keys() == {("other",)}
+
+
+def test_one_field_alone_that_a_record_refuses_is_named():
+    assert faults(Reader(Pair), {"one": 13}) == {("one",): "must not be 13"}
+    several = {"pairs": [{"one": 1}, {"one": 13}, {"one": 2, "other": 3}]}
+    assert faults(Reader(Pairs), several) == {
+        ("pairs", 1, "one"): "must not be 13",
+        ("pairs", 2): "send one or other, not both",
+    }
