@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred
 
 from smsd.domain.keys import Key
 from smsd.domain.records import Draft
 from smsd.gateway.doorman import Caller
+from tests.rest.conftest import NOON
 
 if TYPE_CHECKING:
     from tests.rest.conftest import Answer, Browser, Notes, Wire
@@ -64,6 +66,13 @@ def test_without_a_reply_it_is_null_and_the_wait_is_a_minute(
         ({"to": "nobody"}, "to"),
         ({"body": ""}, "body"),
         ({"sim": "abc"}, "sim"),
+        ({"send_at": "2026-01-31T12:00:00+01:00"}, "send_at"),
+        ({"send_at": "soon"}, "send_at"),
+        ({"ttl": 0}, "ttl"),
+        ({"expires_at": "2026-01-31"}, "expires_at"),
+        ({"priority": 11}, "priority"),
+        ({"receipt": "yes"}, "receipt"),
+        ({"dry_run": True}, "dry_run"),
     ],
     ids=str,
 )
@@ -73,6 +82,28 @@ def test_what_is_wrong_is_told_and_nothing_sent(
     answer = ask(browser, **more)
     assert answer.status == 422
     assert [fault["loc"] for fault in answer.json()["errors"]] == [[loc]]
+    assert notes.accepted == []
+
+
+def test_what_send_may_say_of_an_sms_is_said_of_a_question_too(
+    browser: Browser, notes: Notes
+) -> None:
+    assert ask(browser, ttl=300, priority=-3, receipt=True, send_at=None).status == 200
+    assert ask(browser, expires_at="2026-01-31T13:00:00+01:00").status == 200
+    plain = Draft(to="+1555", body="well?")
+    assert [drafts for _, drafts in notes.accepted] == [
+        [replace(plain, ttl=300, priority=-3, receipt=True)],
+        [replace(plain, expires_at=NOON)],
+    ]
+
+
+def test_a_question_has_one_lifetime_and_is_sent_at_once(browser: Browser, notes: Notes) -> None:
+    answer = ask(browser, ttl=300, expires_at="2026-01-31T13:00:00+01:00")
+    assert answer.json()["errors"] == [
+        {"loc": [], "msg": "give either ttl or expires_at, not both"}
+    ]
+    (fault,) = ask(browser, send_at="2026-01-31T12:00:00Z").json()["errors"]
+    assert "schedule an SMS with POST /send" in fault["msg"]
     assert notes.accepted == []
 
 
@@ -107,6 +138,9 @@ def test_the_same_call_under_a_key_is_the_same_however_long_it_waits(
     ask(browser, headers=key, body="and now?")
     browser.ask("POST", "/send/myorg", json=QUESTION, **key)
     assert len({named.fingerprint for named in notes.named}) == 3
+    ask(browser, headers=key, ttl=300)
+    ask(browser, headers=key, ttl=None, receipt=None)
+    assert len({named.fingerprint for named in notes.named}) == 4
 
 
 def test_while_the_first_call_waits_the_next_is_a_409(browser: Browser, notes: Notes) -> None:

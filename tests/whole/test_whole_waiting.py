@@ -146,6 +146,20 @@ def test_a_ticket_that_no_phone_could_send_is_told_before_the_time_is_over(
     assert answer["ticket"]["error_detail"] == "no signal"
 
 
+def test_a_question_has_its_lifetime_and_its_report_like_any_sms(org: Org, meanwhile: Any) -> None:
+    with org.phone({"slot": 0}) as phone:
+        waiting = meanwhile(
+            asked, org, canaries.number(), ttl=3600, receipt=True, priority=3, wait=30
+        )
+        ticket = phone.hear()
+        assert (ticket["receipt"], ticket["expires_at"] > 0) == (True, True)
+        phone.confirm(ticket["id"], success=False)
+        told = waiting.result(PATIENCE).json()["ticket"]
+    assert (told["status"], told["priority"], told["receipt"]) == ("failed", 3, True)
+    waiting = asked(org, canaries.number(), ttl=1, wait=60)
+    assert (waiting.json()["ticket"]["status"], waiting.json()["reply"]) == ("expired", None)
+
+
 def test_a_question_is_sent_once_however_often_it_is_asked(org: Org, meanwhile: Any) -> None:
     them, key, text = canaries.number(), "lunch-7", canaries.text()
     with org.phone({"slot": 0}) as phone:
