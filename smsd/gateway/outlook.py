@@ -7,11 +7,11 @@ anything else than what would happen, and nobody notices it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from smsd.domain import moments
 from smsd.domain.errors import Invalid
 from smsd.domain.numbers import address_key, clean, digits
 from smsd.domain.opt_outs import OPTED_OUT
@@ -114,7 +114,7 @@ class Prospects:
     def outlook(self, wish: Wish, offer: Offer, at: int | None, *, given: bool = True) -> Outlook:
         """Of a ticket with this offer that is sent ``at`` this time, in Unix milliseconds, or at
         once (None); not ``given``: its phone left before it was there."""
-        not_before = None if at is None else _rfc3339(at)
+        not_before = None if at is None else moments.at(at / 1000)
         if offer.visit is not None and given:
             return Outlook(taken_by=_serving(offer.visit, wish))
         visit = self._roster.first(offer.org_id, wish.key)
@@ -127,16 +127,12 @@ class Prospects:
 def delayed(outlook: Outlook, seconds: float | None) -> Outlook:
     """The same where its SIM may not send it before then (seconds since 1970), if it has to wait
     for that."""
-    return outlook if seconds is None else replace(outlook, not_before=_rfc3339(seconds * 1000))
+    return outlook if seconds is None else replace(outlook, not_before=moments.at(seconds))
 
 
 def _meant(draft: Draft, outlook: Outlook) -> Meant:
     phone = outlook.taken_by or outlook.waiting_for or PhoneAndSim(online=False)
     return Meant(address_key(clean(draft.to)), digits(phone.sim_number or "") or None, phone.online)
-
-
-def _rfc3339(milliseconds: float) -> str:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat()
 
 
 def _serving(visit: Visit, wish: Wish) -> PhoneAndSim:

@@ -6,7 +6,6 @@ What follows from it for tickets is `smsd.gateway.pacing`'s.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -14,6 +13,7 @@ from msgspec import Struct
 from twisted.logger import Logger
 
 from smsd.domain.errors import Fault, Invalid, Unauthorised
+from smsd.domain.moments import Rfc3339, at
 from smsd.domain.numbers import digits, masked
 from smsd.domain.pacing import Left, Meter, Pace, Span
 from smsd.domain.records import Wish
@@ -35,7 +35,7 @@ class SimPace(Struct, frozen=True):
 
     windows: list[Left]
     left: int
-    next_slot: datetime | None
+    next_slot: Rfc3339 | None
 
 
 class Paces:
@@ -117,5 +117,4 @@ class Paces:
 
 def _told(meter: Meter, now: float) -> SimPace:
     opens = meter.opens()
-    later = datetime.fromtimestamp(opens, UTC) if opens > now else None
-    return SimPace(meter.windows, meter.left, later)
+    return SimPace(meter.windows, meter.left, at(opens) if opens > now else None)

@@ -102,7 +102,7 @@ class Nothing(Identified, frozen=True, kw_only=True):
                 "id": 2,
                 "event_id": 41,
                 "attempt": 2,
-                "at": "2026-01-31T12:00:05.123456Z",
+                "at": "2026-01-31T12:00:05.123456+00:00",
                 "status": 204,
                 "error": None,
                 "ms": 38,
@@ -184,7 +184,7 @@ async def replay_hook(services: Services, caller: Caller, body: Back, hook_id: s
     scopes=SCOPES,
     body=Body(Anew, example={"overlap": 86400}, bare=True),
     answer=HookMade,
-    example={**MADE, "old_secret_until": "2026-02-01T12:00:00.123456Z"},
+    example={**MADE, "old_secret_until": "2026-02-01T12:00:00.123456+00:00"},
 )
 async def rotate_hook(services: Services, caller: Caller, body: Anew, hook_id: str) -> HookMade:
     """Give a webhook another secret.

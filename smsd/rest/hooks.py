@@ -131,7 +131,7 @@ HOOK: dict[str, Any] = {
     "cursor": 41,
     "behind": 0,
     "old_secret_until": None,
-    "created_at": "2026-01-31T12:00:00.123456Z",
+    "created_at": "2026-01-31T12:00:00.123456+00:00",
 }
 SHOWN = {"ok": True, "org_id": "myorg", **HOOK}
 MADE = {**SHOWN, "secret": "whsec_1b6mCV0sHfXl7Kq4yTn2ZQe8dPwJr5uA3oGvLxMiBtE="}

@@ -133,7 +133,7 @@ _KEY = {
     "to_prefixes": ["+1555"],
     "segments_a_day": 200,
     "segments_today": 0,
-    "created_at": "2026-01-31T12:00:00.123456Z",
+    "created_at": "2026-01-31T12:00:00.123456+00:00",
     "expires_at": None,
     "last_used_at": None,
 }

@@ -67,7 +67,7 @@ _ANSWERED = {
             "sim_number": "+15550001111",
             "status": "received",
             "device_ts": 1700000000000,
-            "created_at": "2023-11-14T22:13:20.000Z",
+            "created_at": "2023-11-14T22:13:20.123456+00:00",
         }
     ],
 }

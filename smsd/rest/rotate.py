@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 from msgspec import Meta, Struct
 
 from smsd.domain.credentials import LONGEST_GRACE, SECRET_LENGTH, SECRET_RULE
+from smsd.domain.moments import Rfc3339, rfc3339
 from smsd.rest.body import Body, Identified
 from smsd.rest.identity import Identity
 from smsd.rest.route import SECRET_ONLY, route
@@ -47,7 +47,7 @@ class InForce(Struct, frozen=True, kw_only=True):
 
     ok: bool = True
     org_id: str
-    old_secret_until: datetime | None
+    old_secret_until: Rfc3339 | None
 
 
 @route(
@@ -70,4 +70,4 @@ async def rotate_secret(services: Services, keeper: Keeper, body: Rotated) -> In
     no other meanwhile. Phones that are connected stay; all others need the new one from then on.
     """
     until = await services.rotation.rotate(keeper, body.new_secret_key, body.grace)
-    return InForce(org_id=keeper.org_id, old_secret_until=until)
+    return InForce(org_id=keeper.org_id, old_secret_until=rfc3339(until) if until else None)

@@ -49,7 +49,7 @@ _SIM = {"slot": 0, "number": "+15550001111", "label": "SIM1", "carrier": "AT&T"}
     example={
         "online_devices": 1,
         "live_sims": [_SIM],
-        "known_sims": [{**_SIM, "last_seen": "2023-11-14T22:13:20.000Z"}],
+        "known_sims": [{**_SIM, "last_seen": "2023-11-14T22:13:20.123456+00:00"}],
     },
 )
 async def list_sims(services: Services, agent: Caller) -> bytes:

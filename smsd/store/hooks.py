@@ -6,11 +6,11 @@ Which events are due to be posted, and what is written down of a post, is not he
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, NamedTuple
 
 from msgspec import UNSET, Struct, UnsetType
 
+from smsd.domain.moments import Rfc3339
 from smsd.domain.numbers import address_key, digits
 from smsd.domain.records import Wish
 from smsd.store.database import Database, Transaction
@@ -68,14 +68,14 @@ class HookSeen(Struct, frozen=True, kw_only=True):
     sim: str | None
     enabled: bool
     disabled_why: str | None
-    disabled_at: datetime | None
-    failing_since: datetime | None
+    disabled_at: Rfc3339 | None
+    failing_since: Rfc3339 | None
     tries: int
-    next_attempt_at: datetime | None
+    next_attempt_at: Rfc3339 | None
     cursor: int
     behind: int
-    old_secret_until: datetime | None
-    created_at: datetime
+    old_secret_until: Rfc3339 | None
+    created_at: Rfc3339
 
 
 class Delivery(Struct, frozen=True):
@@ -85,7 +85,7 @@ class Delivery(Struct, frozen=True):
     id: int
     event_id: int
     attempt: int
-    at: datetime
+    at: Rfc3339
     status: int | None
     error: str | None
     ms: int

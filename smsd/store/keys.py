@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from smsd.domain.allowance import Own
 from smsd.domain.keys import Key, Scope
+from smsd.domain.moments import Rfc3339
 from smsd.domain.records import jsoned
 from smsd.store import limits
 from smsd.store.database import Database
@@ -70,9 +71,9 @@ class KeySeen(Struct, frozen=True, kw_only=True):
     to_prefixes: list[str]
     segments_a_day: int | None
     segments_today: int | None
-    created_at: datetime
-    expires_at: datetime | None
-    last_used_at: datetime | None
+    created_at: Rfc3339
+    expires_at: Rfc3339 | None
+    last_used_at: Rfc3339 | None
 
 
 class Made(NamedTuple):

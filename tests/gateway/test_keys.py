@@ -165,7 +165,7 @@ async def test_its_use_is_noted_when_new_and_then_at_most_hourly(node, database,
         clock.advance(1.1)
     assert node.database.run_names["use_key"] == 1
     first = (await soon(node.keys.one(Caller(ORG), made.seen.id))).last_used_at
-    assert first is not None
+    assert first.endswith("+00:00")
     await sql(database, "UPDATE api_keys SET last_used_at = now() - interval '61 minutes'")
     await opened(node, made.text, "send")
     assert node.database.run_names["use_key"] == 2
@@ -273,7 +273,8 @@ async def test_the_key_of_another_org_is_not_there(node, database):
 async def test_a_key_ends_by_itself_also_while_it_is_remembered(node, database, clock):
     await made_org(database)
     made = await make(node, expires_in=1)
-    assert made.seen.expires_at is not None
+    times = made.seen.created_at, made.seen.expires_at
+    assert [told[-6:] for told in times] == ["+00:00"] * 2
     await sql(database, "UPDATE api_keys SET expires_at = now() + interval '500 milliseconds'")
     await opened(node, made.text, "send")
     await sql(database, "UPDATE api_keys SET expires_at = now()")

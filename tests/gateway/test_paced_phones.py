@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 import pytest
@@ -348,7 +348,9 @@ async def test_sims_tell_what_each_paced_one_has_left_on_every_node(node, org, d
         assert unpaced == plain
         assert paced["pace"]["windows"] == [{"segments": 2, "seconds": 60, "left": 0}]
         assert (paced["pace"]["left"], paced.keys() - plain.keys()) == (0, {"pace"})
-        assert datetime.fromisoformat(paced["pace"]["next_slot"]).tzinfo
+        next_slot = paced["pace"]["next_slot"]
+        assert datetime.fromisoformat(next_slot).utcoffset() == timedelta(0)
+        assert next_slot.endswith("+00:00")
     own = await soon(node.paces.set(org, Wish.of(1), Pace(max_per_day=7)))
     assert own == {"slot:1": Pace(max_per_day=7)}
     _, slower = msgspec.json.decode(await soon(node.paces.sims(org)))["live_sims"]

@@ -71,6 +71,7 @@ SEEN = TicketSeen(
     history=[Moment("accepted", "2026-01-31T12:00:00+00:00")],
 )
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
+AT_NOON = "2026-01-31T12:00:00+00:00"
 HOOK = HookSeen(
     id="7c1e0b94a2f8",
     url="https://app.example.com/",
@@ -81,15 +82,15 @@ HOOK = HookSeen(
     enabled=True,
     disabled_why=None,
     disabled_at=None,
-    failing_since=NOON,
+    failing_since=AT_NOON,
     tries=2,
-    next_attempt_at=NOON,
+    next_attempt_at=AT_NOON,
     cursor=41,
     behind=3,
     old_secret_until=None,
-    created_at=NOON,
+    created_at=AT_NOON,
 )
-DELIVERY = Delivery(7, 42, 2, NOON, None, "time_out", 15000, "")
+DELIVERY = Delivery(7, 42, 2, AT_NOON, None, "time_out", 15000, "")
 TAKEN = Outlook(taken_by=PhoneAndSim(online=True, device_id="pixel", sim_slot=0))
 WAITS = Outlook(waiting_for=PhoneAndSim(online=False, sim_number="+1555"))
 
@@ -428,7 +429,7 @@ def seen() -> KeySeen:
         to_prefixes=["+1555"],
         segments_a_day=5,
         segments_today=2,
-        created_at=datetime(2026, 1, 31, 12, tzinfo=UTC),
+        created_at=AT_NOON,
         expires_at=None,
         last_used_at=None,
     )

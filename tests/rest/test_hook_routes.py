@@ -131,7 +131,7 @@ def test_deliveries_are_paged(browser: Browser) -> None:
         "id": 7,
         "event_id": 42,
         "attempt": 2,
-        "at": "2026-01-31T12:00:00Z",
+        "at": "2026-01-31T12:00:00+00:00",
         "status": None,
         "error": "time_out",
         "ms": 15000,

@@ -258,7 +258,7 @@ def test_keys_are_listed_and_shown_without_what_opens_anything(browser: Browser)
     assert (listed.json()["count"], listed.json()["keys"][0]["segments_today"]) == (1, 2)
     assert (shown.json()["id"], shown.json()["created_at"]) == (
         "3f9a0c51e7d2",
-        "2026-01-31T12:00:00Z",
+        "2026-01-31T12:00:00+00:00",
     )
     assert "smsd_" not in listed.body.decode() + shown.body.decode()
 

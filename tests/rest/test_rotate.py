@@ -21,7 +21,7 @@ def test_the_new_secret_and_its_grace_are_handed_on_and_the_end_is_told(
     told = {"new_secret_key": NEW, "grace": 3600}
     answer = browser.ask("POST", "/orgs/myorg/secret", json=told, **SECRET)
 
-    until = "2026-01-31T13:00:00Z"
+    until = "2026-01-31T13:00:00+00:00"
     assert answer.json() == {"ok": True, "org_id": "myorg", "old_secret_until": until}
     ((keeper, secret, grace),) = notes.rotated
     assert (keeper.org_id, keeper.address, secret, grace) == ("myorg", "203.0.113.7", NEW, 3600)

@@ -80,7 +80,8 @@ async def test_a_hook_that_is_not_enabled_says_who_wanted_it_so(database):
     await made(database, enabled=False)
     seen = await one(database)
     assert (seen.enabled, seen.disabled_why) == (False, "requested")
-    assert seen.disabled_at is not None
+    assert seen.disabled_at.endswith("+00:00")
+    assert seen.created_at.endswith("+00:00")
 
 
 @pytest_twisted.ensureDeferred
@@ -158,7 +159,7 @@ async def test_two_secrets_sign_while_one_takes_the_other_s_place(database):
     await made(database)
     assert await hooks.rotate(database, "acme", "h1", secret="whsec_2", overlap=60)
     assert await hooks.signing(database, "acme", "h1") == (URL, ["whsec_2", "whsec_1"])
-    assert (await one(database)).old_secret_until is not None
+    assert (await one(database)).old_secret_until.endswith("+00:00")
     await ask(database, "UPDATE hooks SET old_until = now() - interval '1 second'")
     assert await hooks.signing(database, "acme", "h1") == (URL, ["whsec_2"])
     assert (await one(database)).old_secret_until is None

@@ -33,7 +33,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 #: What differs from run to run, and what stands for it in a page.
 VARIES = (
     (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d", "2026-01-31 12:00:00"),
-    (r"\d{4}-\d\d-\d\dT[\d:.]+(Z|\+00:00)", "2026-01-31T12:00:00.123456+00:00"),
+    (r"\d{4}-\d\d-\d\dT[\d:.]+\+00:00", "2026-01-31T12:00:00.123456+00:00"),
     (r"\b[0-9a-f]{32}\b", "9f86d081884c7d659a2feaa0c55ad015"),
 )
 

@@ -25,11 +25,11 @@ SELECT c.hooks, m.hook_id FROM counted AS c LEFT JOIN made AS m ON true
 -- read_hooks --
 -- The hooks of an org, or one of them, as its people see them: none of their secrets.
 SELECT h.hook_id, h.url, h.types, h.direction, h.address, h.sim_asked, h.enabled,
-    h.disabled_why, h.disabled_at, h.failing_since, h.tries,
-    CASE WHEN h.enabled AND h.next_at > clock_timestamp() THEN h.next_at END,
+    h.disabled_why, to_json(h.disabled_at) #>> '{}', to_json(h.failing_since) #>> '{}', h.tries,
+    CASE WHEN h.enabled AND h.next_at > clock_timestamp() THEN to_json(h.next_at) #>> '{}' END,
     h.cursor, greatest(c.last_event - h.cursor, 0),
-    CASE WHEN h.old_until > clock_timestamp() THEN h.old_until END,
-    h.created_at
+    CASE WHEN h.old_until > clock_timestamp() THEN to_json(h.old_until) #>> '{}' END,
+    to_json(h.created_at) #>> '{}'
 FROM hooks AS h JOIN org_counters AS c USING (org_id)
 WHERE h.org_id = %(org_id)s AND (%(hook_id)s::text IS NULL OR h.hook_id = %(hook_id)s::text)
 ORDER BY h.created_at, h.hook_id
@@ -100,7 +100,7 @@ WHERE h.org_id = %(org_id)s AND h.hook_id = %(hook_id)s
 -- read_deliveries --
 -- What came of the posts of a hook, the newest first; without any one row of nulls, and none where
 -- there is no such hook.
-SELECT d.id, d.event_id, d.attempt, d.at, d.status, d.error, d.ms, d.answer
+SELECT d.id, d.event_id, d.attempt, to_json(d.at) #>> '{}', d.status, d.error, d.ms, d.answer
 FROM hooks AS h
 LEFT JOIN LATERAL (
     SELECT *

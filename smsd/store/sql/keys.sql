@@ -45,7 +45,8 @@ SELECT k.key_id, k.name, k.scopes, k.to_prefixes, k.segments_a_day,
         SELECT s.segments FROM api_key_spending AS s
         WHERE s.org_id = k.org_id AND s.key_id = k.key_id
             AND s.day = (clock_timestamp() AT TIME ZONE 'UTC')::date), 0) END,
-    k.created_at, k.expires_at, k.last_used_at
+    to_json(k.created_at) #>> '{}', to_json(k.expires_at) #>> '{}',
+    to_json(k.last_used_at) #>> '{}'
 FROM api_keys AS k
 WHERE k.org_id = %(org_id)s AND (%(key_id)s::text IS NULL OR k.key_id = %(key_id)s::text)
 ORDER BY k.created_at, k.key_id
