@@ -179,6 +179,10 @@ GatewayFrame = Connected | SimsAck | InboundAck | SendSms | ResultAck | CancelSm
 encode = msgspec.json.Encoder().encode
 
 
+class BadAuth(BadFrame):
+    """This was to be an ``auth`` frame."""
+
+
 class BadInbound(BadFrame):
     """This SMS can never be stored: do not send it again."""
 
@@ -204,7 +208,8 @@ _readers: dict[str, Reader[Any]] = {
 
 
 def decode(raw: bytes) -> PhoneFrame:
-    """A frame from a phone; raises `BadFrame`, or `BadInbound` where it was an ``inbound``."""
+    """A frame from a phone; raises `BadFrame`, and of its kinds `BadAuth` where it was an ``auth``,
+    `BadInbound` where it was an ``inbound``."""
     try:
         return _phone.decode(raw)  # type: ignore[no-any-return]
     except (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError):
@@ -257,7 +262,7 @@ def _decode_slowly(raw: bytes) -> PhoneFrame:
     except Invalid as problem:
         detail = f"{kind}: " + "; ".join(_told(fault) for fault in problem.errors or [])
         if kind != "inbound":
-            raise BadFrame(detail[:WORDS_LENGTH]) from None
+            raise (BadAuth if kind == "auth" else BadFrame)(detail[:WORDS_LENGTH]) from None
         message = mended(value.get("message"))
         given = message.get("id") if isinstance(message, dict) else None
         raise BadInbound(detail[:WORDS_LENGTH], message_id(given)) from None

@@ -14,6 +14,7 @@ from automat import TypeMachineBuilder
 from smsd.domain.errors import BadFrame, Problem, Silent, Unauthorised
 from smsd.phone.frames import (
     Auth,
+    BadAuth,
     BadInbound,
     CancelResult,
     Connected,
@@ -27,6 +28,7 @@ from smsd.phone.frames import (
     told,
 )
 
+AUTH_FIRST = 'The first frame must be {"type":"auth",...}.'
 #: An ``auth`` frame must come within so many seconds.
 AUTH_WITHIN = 10.0
 #: So many bad frames in so many seconds, and the session is closed.
@@ -166,7 +168,7 @@ def ask_the_doorman(session: Session, core: Core, frame: Auth) -> None:
 
 @unknown.upon(Session.speak).to(over)
 def frame_before_auth(session: Session, core: Core, frame: Spoken) -> None:
-    problem = Unauthorised('The first frame must be {"type":"auth",...}.')
+    problem = Unauthorised(AUTH_FIRST)
     core.effects.send(told(problem))
     core.end(problem)
 
@@ -174,7 +176,7 @@ def frame_before_auth(session: Session, core: Core, frame: Spoken) -> None:
 @unknown.upon(Session.stammer).to(over)
 def nonsense_before_auth(session: Session, core: Core, problem: BadFrame, now: float) -> None:
     core.effects.send(told(problem))
-    core.end(Unauthorised('The first frame must be {"type":"auth",...}.'))
+    core.end(Unauthorised(problem.detail if isinstance(problem, BadAuth) else AUTH_FIRST))
 
 
 @unknown.upon(Session.time_out).to(over)

@@ -125,6 +125,28 @@ def test_anything_but_auth_before_auth_is_refused(
     assert notes.events == []
 
 
+@pytest.mark.parametrize(
+    ("first", "reason"),
+    [
+        (
+            {"type": "auth", "org_id": ORG, "secret_key": "s" * 12, "key": "smsd_1"},
+            "auth: secret_key and key are given: send one of them",
+        ),
+        ({"type": "auth", "org_id": ORG}, "auth: secret_key is missing, or key in its place"),
+        ({"type": "auth", "secret_key": 5}, "auth: org_id is missing; secret_key must be text"),
+        ({"type": "sims", "sims": 5}, 'The first frame must be {"type":"auth",...}.'),
+    ],
+    ids=["both", "neither", "misshapen", "another"],
+)
+def test_who_is_closed_for_its_auth_reads_in_the_reason_what_was_wrong_with_it(
+    connect: Connect, first: dict[str, Any], reason: str
+) -> None:
+    phone = connect()
+    phone.say(first)
+    assert phone.farewell == (4401, reason)
+    assert [frame["code"] for frame in phone.frames()] == ["bad_frame"]
+
+
 def test_a_phone_that_says_nothing_is_not_waited_for(
     connect: Connect, notes: Notes, clock: Clock
 ) -> None:
