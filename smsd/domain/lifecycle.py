@@ -61,13 +61,13 @@ STEPS: tuple[Step, ...] = (
     Step("queued", "expired", "its time was over"),
     Step("sending", "expired", "the phone dropped it, or it was to be pushed again too late"),
     Step("failed", "sent", "a late success, for the truth wins"),
-    Step("cancelled", "sent", "another phone, which had it before, had sent it"),
+    Step("cancelled", "sent", "a phone that had it had sent it after all"),
     Step("expired", "sent", "it went out in time, or too late"),
     Step("sent", "delivered", "the phone was told so"),
     Step("queued", "delivered", "reported of an earlier push, before its result"),
     Step("sending", "delivered", "reported before the result"),
     Step("failed", "delivered", "reported after all"),
-    Step("cancelled", "delivered", "reported of another phone"),
+    Step("cancelled", "delivered", "reported after all: it had gone out"),
     Step("expired", "delivered", "reported: it had gone out"),
 )
 

@@ -35,7 +35,8 @@ from smsd.domain.errors import (
     UnknownKey,
     WrongKey,
 )
-from smsd.domain.records import Draft
+from smsd.domain.opt_outs import OptOuts
+from smsd.domain.records import Draft, Inbound
 from smsd.gateway.doorman import Caller
 from smsd.gateway.rotation import Rotation
 from smsd.gateway.visit import Identity
@@ -449,6 +450,18 @@ async def test_what_may_be_stored_stays_spent(node, database, clock):
     await node.settled()
     assert len(await tickets(database)) == 2
     assert (await soon(node.keys.one(Caller(ORG), made.seen.id))).segments_today == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_failed_at_once_for_an_opt_out_stays_spent(node, database):
+    await made_org(database)
+    await soon(node.consent.set_how(Caller(ORG), OptOuts(scope="org")))
+    await soon(node.inbox.store(Caller(ORG), [Inbound(address="+15550001111", body="STOP")]))
+    made = await make(node, segments_a_day=2)
+    accepted = await send(node, made.text, "a")
+    assert accepted.results[0].error == "opted_out"
+    assert (await soon(node.keys.one(Caller(ORG), made.seen.id))).segments_today == 1
+    await node.settled()
 
 
 @pytest_twisted.ensureDeferred

@@ -59,6 +59,17 @@ async def test_a_ticket_that_its_phone_gives_back_is_cancelled(node, org, databa
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_phone_that_has_sent_what_it_gave_back_is_believed(node, org, database):
+    phone = await node.come(identity=LEDGER)
+    await node.send()
+    call = await cancelling(node, database, phone)
+    await soon(node.recalls.take(phone.visit, 1, cancelled=True))
+    assert (await soon(call)).status == "cancelled"
+    await node.result(phone.visit, 1)
+    assert await tickets(database) == {1: "sent"}
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_ticket_that_its_phone_keeps_goes_on_as_before(node, org, database):
     phone = await node.come(identity=LEDGER)
     await node.send()
