@@ -287,7 +287,8 @@ class Parts:
                 lag=lag,
             )
 
-        return Lookout(self._reactor, self._database.conninfo, sources)
+        conninfo = self._database.conninfo
+        return Lookout(self._reactor, conninfo, sources, self._pacing.held_back)
 
     def renew(self, settings: Settings) -> None:
         """Take over the settings that are live; `api` has been called."""

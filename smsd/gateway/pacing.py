@@ -138,6 +138,15 @@ class Pacing:
         self._closed[visit] = closed
         self._wheel.after(min(closed.values()) - now, visit)
 
+    def held_back(self) -> set[tuple[str, str]]:
+        """The queues, by org and key, of which a phone here may be given nothing yet."""
+        return {
+            (visit.org_id, queue)
+            for visit, closed in self._closed.items()
+            for queue, at in closed.items()
+            if at > visit.clock()
+        }
+
     def look_again(self, visit: Visit) -> None:
         """Something has changed: what was closed may be open."""
         self._closed.pop(visit, None)

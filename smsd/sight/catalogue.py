@@ -76,6 +76,11 @@ _MESSAGES = (
         labels=("status",),
     ),
     gauge(
+        "smsd_tickets_paced",
+        "Tickets that wait because the SIM of a phone here may not send more yet; up to 100000.",
+        lambda node: {(): found.paced} if (found := node.census.counted) else {},
+    ),
+    gauge(
         "smsd_ticket_oldest_queued_seconds",
         "For how long the oldest ticket of the whole database has waited; 0 where none waits.",
         lambda node: {(): found.oldest or 0.0} if (found := node.census.counted) else {},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from prometheus_client import (
@@ -22,12 +22,17 @@ from smsd.store.census import Census
 
 
 class Lookout:
-    """Looks at one node. ``sources`` completes what is looked at with what is looked with."""
+    """Looks at one node. ``sources`` completes what is looked at with what is looked with;
+    ``held_back`` as in `Census`."""
 
     def __init__(
-        self, reactor: Any, conninfo: str, sources: Callable[[Census, Spread], Sources]
+        self,
+        reactor: Any,
+        conninfo: str,
+        sources: Callable[[Census, Spread], Sources],
+        held_back: Callable[[], Collection[tuple[str, str]]],
     ) -> None:
-        self._census = Census(reactor, conninfo)
+        self._census = Census(reactor, conninfo, held_back)
         self._lag = Lag(reactor)
         self.registry = CollectorRegistry()
         for collector in (GCCollector, PlatformCollector, ProcessCollector):

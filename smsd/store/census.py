@@ -7,6 +7,7 @@ not its own. It asks for a bounded time; where nothing is heard, that is what th
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Collection
 from typing import Any
 
 from msgspec import Struct
@@ -30,20 +31,31 @@ _OPTIONS = f"{OPTIONS} -c statement_timeout=1500ms"
 
 class Counted(Struct, frozen=True):
     """``queued`` and ``sending`` are at most `MOST`; ``oldest`` is for how many seconds the oldest
-    of these has waited, None where none does; ``size`` is the whole database's, in bytes."""
+    of these has waited, None where none does; ``size`` is the whole database's, in bytes; ``paced``
+    of them, at most `MOST`, are in queues that are held back."""
 
     queued: int
     sending: int
     oldest: float | None
     size: int
+    paced: int
 
 
 class Census:
-    """What was last heard: whether the database answers at all, and its count, if it gave one."""
+    """What was last heard: whether the database answers at all, and its count, if it gave one.
+
+    ``held_back``: the queues, by org and `Wish.key`, in which tickets wait for the pace of a SIM.
+    """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, conninfo: str) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        conninfo: str,
+        held_back: Callable[[], Collection[tuple[str, str]]] = tuple,
+    ) -> None:
+        self._held_back = held_back
         self._reactor = reactor
         self._conninfo = conninfo
         self._connection: Connection | None = None
@@ -91,7 +103,10 @@ class Census:
         connection = await self._connected()
         await connection.fetch(_VERSION)
         self.up = True
-        (row,) = await connection.fetch(_ASK, {"most": MOST})
+        queues = self._held_back()
+        org_ids, sim_keys = [org_id for org_id, _ in queues], [key for _, key in queues]
+        asked = {"most": MOST, "org_ids": org_ids, "sim_keys": sim_keys}
+        (row,) = await connection.fetch(_ASK, asked)
         return Counted(*row)
 
     async def _connected(self) -> Connection:

@@ -61,6 +61,7 @@ async def test_what_a_phone_says_of_its_sim_is_kept_to_and_the_wheel_sends_the_r
     assert [one.status for one in accepted.results] == ["queued"] * 3
     await node.settled()
     assert phone.pushed == [1, 2]
+    assert node.pacing.held_back() == {(ORG, queue) for queue in ("*", "slot:0", "1555")}
     asked = node.database.run_names["claim in turn"]
     await node.send(None)
     await node.settled()
@@ -70,6 +71,7 @@ async def test_what_a_phone_says_of_its_sim_is_kept_to_and_the_wheel_sends_the_r
     await pass_time(node, 1.5)
     assert phone.pushed == [1, 2, 3, 4]
     await away(node, phone)
+    assert node.pacing.held_back() == set()
 
 
 @pytest_twisted.ensureDeferred

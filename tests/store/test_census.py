@@ -85,6 +85,26 @@ async def test_no_more_is_counted_than_is_cheap(database, census, time, monkeypa
 
 
 @pytest_twisted.ensureDeferred
+async def test_tickets_in_queues_that_are_held_back_are_counted(
+    database, conninfo, time, monkeypatch
+):
+    queues = {("acme", "slot:1"), ("beta", "*"), ("gamma", "*")}
+    census = Census(time, conninfo, lambda: queues)
+    await claimed(database, "acme", "beta")
+    await append(database, ticket(), ticket(sim="1"), ticket(sim="1"), pushed())
+    await append(database, ticket("beta"), ticket("beta", sim="1"))
+    try:
+        counted = await asked(census, time)
+        assert (counted.queued, counted.paced) == (5, 3)
+        monkeypatch.setattr(census_module, "MOST", 2)
+        assert (await asked(census, time)).paced == 2
+        queues.clear()
+        assert (await asked(census, time)).paced == 0
+    finally:
+        census.close()
+
+
+@pytest_twisted.ensureDeferred
 async def test_an_answer_is_good_for_a_while_and_for_all_who_ask_meanwhile(database, census, time):
     await gatherResults([Deferred.fromCoroutine(census.refresh()) for _ in range(3)])
     first = census.counted

@@ -290,6 +290,15 @@ async def test_a_plan_made_once_for_all_recalls_finds_orgs_and_addresses_by_key(
 
 
 @pytest_twisted.ensureDeferred
+async def test_the_census_finds_what_waits_by_its_queues(database):
+    await filled(database)
+    queues = {"org_ids": ["acme", "beta"], "sim_keys": ["*", "*"]}
+    found = await plan(database, "census_everywhere", most=100_000, **queues)
+    assert ("Seq Scan", None) not in scans(found)
+    assert ("Index Only Scan", "messages_queued") in scans(found)
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_key_and_its_tickets_are_found_by_theirs(database):
     await filled(database)
     await ask(

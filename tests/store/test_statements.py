@@ -37,7 +37,7 @@ SIM = {"sim_key": "1555", "slot": 0, "number": "+1555", "label": None, "carrier"
 TRIED = {
     "version": {},
     "durability": {},
-    "census_everywhere": {"most": 100},
+    "census_everywhere": {"most": 100, "org_ids": ["acme"], "sim_keys": ["*"]},
     "append_messages": {"rows": jsoned([ticket()]), "batch_id": BATCH.format(1)},
     "settle_results": {"rows": jsoned([{"ord": 0, **ORG, "id": 2, "status": "sent"}])},
     "settle_deliveries": {"rows": jsoned([{"ord": 0, **ORG, "id": 2, "delivered": True}])},

@@ -12,6 +12,7 @@ import pytest
 from canaries import canaries
 from console import DOCS, hold
 from daemon import Daemon, new_home
+from sighted import SHOWN, Metrics
 from test_whole_pages import terminal
 from visitors import Org, Phone, problem, until
 
@@ -39,6 +40,17 @@ def next_ticket(phone: Phone) -> int:
         pass
     phone.confirm(frame["id"])
     return int(frame["id"])
+
+
+def test_what_waits_for_its_pace_is_counted() -> None:
+    with new_home() as home, Daemon(home, *SHOWN) as gateway:
+        org = Org(gateway.url).claim()
+        with org.agent, org.phone(paced(max_per_hour=2)) as phone:
+            org.send(messages=texts(5))
+            assert [next_ticket(phone), next_ticket(phone)] == [1, 2]
+            seen = Metrics(gateway).wait_for("smsd_tickets_paced", 3)
+            assert seen['smsd_tickets{status="queued"}'] == 3
+        Metrics(gateway).wait_for("smsd_tickets_paced", 0)
 
 
 def left(org: Org) -> dict[str, Any]:
