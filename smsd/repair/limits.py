@@ -50,10 +50,14 @@ async def limit(desk: Desk, org_id: str, name: str, text: str) -> None:
     desk.terminal.done(f"Org {org_id}: {name} is {seen}.", org_id=org_id, **{name: seen})
 
 
-async def seen(desk: Desk, org: OrgSeen, details: OrgDetails) -> dict[str, LimitSeen]:
+async def own_of(desk: Desk, org_id: str) -> Own:
+    """What is set for the org, by its operator and by itself."""
+    return (await limits.read(desk.database, [org_id])).get(org_id, Own())
+
+
+async def seen(desk: Desk, org: OrgSeen, details: OrgDetails, own: Own) -> dict[str, LimitSeen]:
     """Every limit of an org by name, as ``smsd org show`` tells it."""
     default = desk.settings.allowance
-    own = (await limits.read(desk.database, [org.org_id])).get(org.org_id, Own())
     sends = own.over(default).max_sends_per_minute
     usage = await limits.usage(desk.database, org.org_id, queued=0, sends=sends)
     used = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from smsd.domain.credentials import LONGEST_GRACE
-from smsd.repair import limits
+from smsd.repair import chosen, limits
 from smsd.repair.declared import Option, command
 from smsd.repair.desk import Desk
 from smsd.repair.endings import NotAllowed, NotThere
@@ -43,8 +43,9 @@ async def show(desk: Desk, org_id: str) -> None:
     more = await overview.details(desk.database, org_id)
     if more is None:  # it was deleted this very moment
         raise _unknown(org_id)
-    allowed = await limits.seen(desk, seen, more)
-    desk.terminal.facts({**cells(seen), **cells(more), **allowed})
+    own = await limits.own_of(desk, org_id)
+    allowed = await limits.seen(desk, seen, more, own)
+    desk.terminal.facts({**cells(seen), **cells(more), **allowed, **chosen.seen(own)})
 
 
 @command("org create", "ORG", options=[SECRET_STDIN])
