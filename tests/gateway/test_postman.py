@@ -246,10 +246,31 @@ async def test_two_nodes_never_post_for_a_hook_at_once(node, database, clock, ho
     await sql(database, "UPDATE hooks SET leased_until = now() - interval '1 s'")
     await turn(other)
     assert bodies(other) == ["one"]
+    before = await state(database)
     node.courier.wait.callback(None)
     await node.spawn.idle()
     found = await hooks.deliveries(database, ORG, HOOK, before_id=None, limit=10)
-    assert len(found) == 1
+    assert [(one.event_id, one.attempt, one.status) for one in found] == [(FIRST, 1, 204)] * 2
+    assert await state(database) == before
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_post_that_a_change_overtook_is_shown_and_moves_nothing(node, database, hook):
+    await happen(node, "one")
+    node.courier.wait = Deferred()
+    await node.postman.turn()
+    while not node.courier.posts:
+        await soon(database.run(events._ORGS, after="", most=1))
+    await sql(
+        database,
+        "UPDATE hooks SET leased_by = NULL, leased_until = NULL, next_at = now() + interval '1 h'",
+    )
+    before = await state(database)
+    node.courier.wait.callback(None)
+    await node.spawn.idle()
+    found = await hooks.deliveries(database, ORG, HOOK, before_id=None, limit=10)
+    assert [(one.event_id, one.attempt, one.status) for one in found] == [(FIRST, 1, 204)]
+    assert await state(database) == before
 
 
 @pytest_twisted.ensureDeferred

@@ -1,6 +1,6 @@
 -- What is due to be posted, and what came of it. A node takes a hook under a lease, and all that it
--- writes down holds only under that: where somebody else has said meanwhile how the hook goes on, or
--- another node has it, nothing moves, and an event is rather posted twice.
+-- writes down moves the hook only under that: where somebody else has said meanwhile how it goes on,
+-- or another node has it, the attempt is shown, nothing moves, and an event is rather posted twice.
 
 -- due_hooks_everywhere --
 -- Hooks whose org has events behind their cursor, of all orgs or of these, unless they must wait or
@@ -59,7 +59,8 @@ RETURNING h.org_id, h.hook_id, h.url, h.types, h.direction, h.address_key, h.sim
     coalesce(extract(epoch FROM clock_timestamp() - h.failing_since), 0)::float8
 
 -- note_post --
--- What came of a post, where the hook is still the node's and enabled: without a row it is not.
+-- What came of a post, and a row where the hook moved, which is where it is still the node's and
+-- enabled. The attempt is shown in any case, for it was made.
 -- ``done``: on to the next event; ``why``: no more posts.
 WITH moved AS (
     UPDATE hooks AS h
@@ -79,12 +80,20 @@ WITH moved AS (
         AND h.leased_by = %(node_id)s AND h.leased_until IS NOT NULL
         AND EXISTS (SELECT 1 FROM orgs AS o WHERE o.org_id = h.org_id AND o.pepper_id <> 'closed')
     RETURNING h.org_id, h.hook_id, h.last_delivery
+), overtaken AS (
+    UPDATE hooks AS h
+    SET last_delivery = h.last_delivery + 1
+    WHERE h.org_id = %(org_id)s AND h.hook_id = %(hook_id)s
+        AND NOT EXISTS (SELECT 1 FROM moved)
+        AND EXISTS (SELECT 1 FROM orgs AS o WHERE o.org_id = h.org_id AND o.pepper_id <> 'closed')
+    RETURNING h.org_id, h.hook_id, h.last_delivery
+), shown AS (
+    INSERT INTO deliveries (org_id, hook_id, id, event_id, attempt, status, error, ms, answer)
+    SELECT n.org_id, n.hook_id, n.last_delivery, %(event_id)s, %(attempt)s, %(status)s::smallint,
+        %(error)s, %(ms)s, %(answer)s
+    FROM (SELECT * FROM moved UNION ALL SELECT * FROM overtaken) AS n
 )
-INSERT INTO deliveries (org_id, hook_id, id, event_id, attempt, status, error, ms, answer)
-SELECT m.org_id, m.hook_id, m.last_delivery, %(event_id)s, %(attempt)s, %(status)s::smallint,
-    %(error)s, %(ms)s, %(answer)s
-FROM moved AS m
-RETURNING id
+SELECT m.last_delivery FROM moved AS m
 
 -- let_hook_go --
 -- The node has done with a hook for now, up to this event; ``pause``: nobody takes it for so long.
