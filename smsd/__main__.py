@@ -112,7 +112,7 @@ def _check(argv: Sequence[str]) -> int:
     logs.begin(logs.Wanted("warn", settings.log_format))
     from twisted.internet.task import react
 
-    from smsd.assembly import check_database
+    from smsd.opening import check_database
 
     react(lambda reactor: check(settings, check_database(settings, reactor)))
 

@@ -6,7 +6,6 @@ What it consists of above the database is `smsd.graph`'s.
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -23,21 +22,14 @@ from smsd.domain.settings import Settings
 from smsd.gateway.readiness import OK
 from smsd.graph import Parts
 from smsd.listening import Listeners, wanted
+from smsd.opening import home_of, opened
 from smsd.rest.site import Site
 from smsd.sight.lookout import Lookout
-from smsd.store import overview
-from smsd.store.database import Database
-from smsd.store.durability import risks, warn_of_risks
-from smsd.store.embedded import PostgresUnusable, PrivatePostgres, conninfo_of
-from smsd.store.home import made_home, occupied, settle
-from smsd.store.migrate import migrate, migrations, told
-from smsd.store.statements import named
+from smsd.store.durability import warn_of_risks
+from smsd.store.migrate import migrate
 from smsd.store.trouble import CannotConnect
-from smsd.store.unusable import InUse
 from smsd.systemd import Notices, Standing, sockets_held
 from smsd.welcome import welcome
-
-_VERSION = named("version")
 
 
 def assemble(
@@ -53,54 +45,6 @@ def assemble(
     gets the reason, in one line.
     """
     return Smsd(settings, reactor, announce, failed)
-
-
-async def check_database(settings: Settings, reactor: Any) -> str:
-    """Whether the database answers, in a sentence; raises `RuntimeError` where it does not."""
-    async with AsyncExitStack() as stack:
-        try:
-            try:
-                database, _ = await lent(settings, reactor, stack)
-            except NoDatabaseYet as none:
-                return str(none)
-            ((version,),) = await database.run(_VERSION)
-            answers = f"The database answers: PostgreSQL {version}."
-            standing = told(await overview.schema(database), migrations())
-            return " ".join([answers, *standing, *await risks(database)])
-        except (Unavailable, PostgresUnusable) as error:
-            raise RuntimeError(str(error)) from None
-
-
-async def lent(settings: Settings, reactor: Any, stack: AsyncExitStack) -> tuple[Database, Path]:
-    """The gateway's database, open for as long as the stack is, and the data directory.
-
-    A private Postgres is asked where a gateway runs it, and started where none does.
-    """
-    home = _home_to_check(settings)
-    if settings.database is None and not occupied(home):
-        raise NoDatabaseYet(_none_in(home))
-    try:
-        return await _database(settings, reactor, home, stack), home
-    except InUse:
-        return await _opened(settings, reactor, conninfo_of(home), stack), home
-
-
-async def alone(settings: Settings, reactor: Any, stack: AsyncExitStack) -> Database:
-    """The database that a gateway would use, made where there is none. Raises `InUse` where one
-    runs a private Postgres; on a server of the operator's there may be one still."""
-    return await _database(settings, reactor, _home(settings)[0], stack)
-
-
-def private_home(settings: Settings) -> Path:
-    """The data directory of a private Postgres that has been started before."""
-    home = _home_to_check(settings)
-    if not occupied(home):
-        raise NoDatabaseYet(_none_in(home))
-    return home
-
-
-class NoDatabaseYet(RuntimeError):
-    """No gateway was ever started here."""
 
 
 class Smsd(MultiService):
@@ -187,10 +131,10 @@ class Smsd(MultiService):
 
     async def _build(self) -> None:
         settings, reactor, stack = self._settings, self._reactor, self._stack
-        home, notice = _home(settings)
+        home, notice = home_of(settings)
         if notice is not None:
             self._announce(notice)
-        database = await _database(settings, reactor, home, stack)
+        database = await opened(settings, reactor, home, stack)
         self._standing.say("Starting: migrating the database")
         await migrate(database)
         await warn_of_risks(database)
@@ -249,52 +193,7 @@ class _Node(Parts):
         return len(self._roster)
 
 
-def _none_in(home: Path) -> str:
-    return f"No database yet: the first start makes a private one in {home}."
-
-
 async def _how_it_is(parts: _Node) -> str:
     """In words, for whoever asks systemd."""
     phones = "1 phone" if parts.phones == 1 else f"{parts.phones} phones"
     return "; ".join([f"{phones} on line", *await parts.readiness.missing()])
-
-
-def _home(settings: Settings) -> tuple[Path, str | None]:
-    """The data directory, and what a newcomer must know of it."""
-    if settings.database is not None:
-        return made_home(settings.data_dir.resolve(), os.geteuid()), None
-    home = settle(settings.data_dir, uid=os.geteuid())
-    return home.path, home.notice
-
-
-def _home_to_check(settings: Settings) -> Path:
-    """The data directory, also one whose server could not be started by us: in a unit of
-    systemd's it may be running all the same."""
-    try:
-        return _home(settings)[0]
-    except PostgresUnusable:
-        home = settings.data_dir.resolve()
-        if occupied(home):
-            return home
-        raise
-
-
-async def _database(
-    settings: Settings, reactor: Any, home: Path, stack: AsyncExitStack
-) -> Database:
-    """The database, open; a private Postgres below it where no other one is named."""
-    conninfo = settings.database
-    if conninfo is None:
-        postgres = PrivatePostgres(reactor, home, binaries=settings.postgres_bin)
-        stack.push_async_callback(postgres.stop)
-        conninfo = await postgres.start()
-    return await _opened(settings, reactor, conninfo, stack)
-
-
-async def _opened(
-    settings: Settings, reactor: Any, conninfo: str, stack: AsyncExitStack
-) -> Database:
-    database = Database(reactor, conninfo, size=settings.pool_size, chance=random.random)
-    stack.push_async_callback(database.close)
-    await database.open()
-    return database

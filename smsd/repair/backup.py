@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from smsd.assembly import lent
+from smsd.opening import lent
 from smsd.repair.declared import command
 from smsd.repair.endings import Ended, NotAllowed, NotThere
 from smsd.repair.ground import Ground

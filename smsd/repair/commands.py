@@ -1,6 +1,6 @@
 """All commands of an operator, and how one of them is carried out.
 
-``assembly`` lends the database: through the Postgres of a gateway that runs, or, where none does,
+``opening`` lends the database: through the Postgres of a gateway that runs, or, where none does,
 through one that is started for as long as the command takes.
 """
 
@@ -13,8 +13,8 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from smsd.assembly import lent
 from smsd.domain.errors import Problem
+from smsd.opening import lent
 from smsd.repair import backup, erasing, limits, orgs, restoring, tickets, upgrade
 from smsd.repair.declared import Command, RepairOptions, asked
 from smsd.repair.desk import Desk

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import BinaryIO
 
-from smsd.assembly import alone
+from smsd.opening import alone
 from smsd.repair.declared import Option, command
 from smsd.repair.endings import Ended, Misused, NotAllowed, NotThere
 from smsd.repair.ground import Ground

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from smsd.assembly import private_home
+from smsd.opening import private_home
 from smsd.repair.declared import command
 from smsd.repair.endings import Ended, NotAllowed
 from smsd.repair.ground import Ground

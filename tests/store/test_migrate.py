@@ -8,8 +8,8 @@ from seed import ask
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
 
-from smsd.assembly import check_database
 from smsd.domain.settings import Settings
+from smsd.opening import check_database
 from smsd.store.migrate import Migration, WrongSchema, migrate, migrations, told
 
 ONE = Migration(1, "one", "CREATE TABLE things (a int); INSERT INTO things VALUES (1)")
