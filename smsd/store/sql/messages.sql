@@ -303,12 +303,7 @@ WHERE m.status = 'queued' AND m.session_id = g.session_id
 -- Tickets that a phone took and never confirmed end, so that nothing is ever stuck. What somebody
 -- holds is left for the next time.
 WITH late AS MATERIALIZED (
-    SELECT org_id, id
-    FROM messages
-    WHERE status = 'sending'
-        AND handed_at < clock_timestamp() - make_interval(secs => %(timeout)s)
-    ORDER BY org_id, id
-    LIMIT 1000
+    @unconfirmed
 ), heard AS MATERIALIZED (
     @listening_of late
 ), held AS MATERIALIZED (

@@ -43,6 +43,15 @@ SET last_event = t.last
 FROM (SELECT org_id, max(id) AS last FROM told GROUP BY org_id) AS t
 WHERE c.org_id = t.org_id
 
+-- part unconfirmed --
+-- Tickets that a phone took and has not confirmed in time, so many as one statement may end.
+SELECT org_id, id
+FROM messages
+WHERE status = 'sending'
+    AND handed_at < clock_timestamp() - make_interval(secs => %(timeout)s)
+ORDER BY org_id, id
+LIMIT 1000
+
 -- part claim_free --
 -- The tickets of the table free (org_id, id, refused) become the session's, each with the SIM of
 -- the row of serves (see Served) whose queue it waits in; those that are refused end.

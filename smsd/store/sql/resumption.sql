@@ -91,12 +91,7 @@ RETURNING m.id
 -- Tickets that a phone took and never confirmed wait again, under the same id, unless they were
 -- taken and never answered too often. What somebody holds is left for the next time.
 WITH late AS MATERIALIZED (
-    SELECT org_id, id
-    FROM messages
-    WHERE status = 'sending'
-        AND handed_at < clock_timestamp() - make_interval(secs => %(timeout)s)
-    ORDER BY org_id, id
-    LIMIT 1000
+    @unconfirmed
 ), heard AS MATERIALIZED (
     @listening_of late
 ), held AS MATERIALIZED (
