@@ -31,7 +31,7 @@ _PRUNE = named("prune_deliveries")
 
 #: The org and the id.
 HookKey = tuple[str, str]
-#: What came of a hook's last post: it was taken, there was none, or it was not taken.
+#: What came of a hook's posts: one was taken, none yet, or the last one was not taken.
 Standing = Literal["proven", "fresh", "failing"]
 
 

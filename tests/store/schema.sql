@@ -250,6 +250,7 @@ CREATE TABLE public.hooks (
     leased_by text,
     leased_until timestamp with time zone,
     last_delivery bigint DEFAULT 0 NOT NULL,
+    proven boolean DEFAULT false NOT NULL,
     CONSTRAINT hooks_enabled CHECK (((enabled = (disabled_why IS NULL)) AND (enabled = (disabled_at IS NULL))))
 )
 WITH (fillfactor='50');

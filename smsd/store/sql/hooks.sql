@@ -53,6 +53,7 @@ SET url = coalesce(%(url)s, h.url),
         THEN coalesce(h.disabled_at, clock_timestamp()) END,
     cursor = CASE WHEN %(enabled)s THEN greatest(h.cursor, c.events_from) ELSE h.cursor END,
     tries = CASE WHEN %(anew)s THEN 0 ELSE h.tries END,
+    proven = h.proven AND h.url = coalesce(%(url)s, h.url),
     failing_since = CASE WHEN NOT %(anew)s THEN h.failing_since END,
     next_at = CASE WHEN %(anew)s THEN clock_timestamp() ELSE h.next_at END,
     leased_by = NULL, leased_until = NULL

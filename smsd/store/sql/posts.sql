@@ -12,7 +12,7 @@ FROM (
     (
         SELECT h.org_id, h.hook_id, 'proven' AS standing, h.next_at
         FROM hooks AS h
-        WHERE h.failing_since IS NULL AND h.last_delivery > 0
+        WHERE h.failing_since IS NULL AND h.proven
             AND
             @hook_is_due
         ORDER BY h.next_at
@@ -20,7 +20,7 @@ FROM (
     ) UNION ALL (
         SELECT h.org_id, h.hook_id, 'fresh', h.next_at
         FROM hooks AS h
-        WHERE h.failing_since IS NULL AND h.last_delivery = 0
+        WHERE h.failing_since IS NULL AND NOT h.proven
             AND
             @hook_is_due
         ORDER BY h.next_at
@@ -70,6 +70,7 @@ WITH moved AS (
             ELSE clock_timestamp() + make_interval(secs => %(pause)s) END,
         failing_since = CASE WHEN NOT %(taken)s
             THEN coalesce(h.failing_since, clock_timestamp()) END,
+        proven = h.proven OR %(taken)s,
         enabled = %(why)s::text IS NULL,
         disabled_why = %(why)s,
         disabled_at = CASE WHEN %(why)s::text IS NOT NULL THEN clock_timestamp() END,
