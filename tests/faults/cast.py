@@ -1,4 +1,5 @@
-"""Who does one thing over and over, and for which org: a subscriber, a planner and an asker."""
+"""Who does one thing over and over, and for which org: a correspondent, a subscriber, a planner
+and an asker."""
 
 from __future__ import annotations
 
@@ -6,16 +7,19 @@ from collections.abc import Sequence
 from random import Random
 
 from faults.askers import Asker
+from faults.correspondents import Correspondent
 from faults.journal import Journal
 from faults.orgs import Org
 from faults.planners import Planner
 from faults.regulars import Regular
 from faults.subscribers import Subscriber
 
+KINDS = (Correspondent, Subscriber, Planner, Asker)
+
 
 def regulars(orgs: Sequence[Org], journal: Journal, port: int, chance: Random) -> list[Regular]:
-    """One for each of three orgs; the planner's is one that listens."""
+    """One for each org; the correspondent's and the planner's are those that listen."""
     return [
         kind(journal, port, org, Random(chance.random()))
-        for kind, org in zip((Subscriber, Planner, Asker), orgs[1:], strict=True)
+        for kind, org in zip(KINDS, orgs, strict=True)
     ]

@@ -6,11 +6,11 @@ What must be 0 and what may be counted is `faults.table`'s.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from faults import posted, told, wishes
+from faults import arrivals, posted, told, wishes
 from faults.agents import FAILS, MUTE
 from faults.endpoints import Hook
 from faults.journal import OK, OUTBOUND, REFUSED, UNKNOWN, Round
@@ -89,6 +89,12 @@ class Checker:
         ((number,),) = self._ask(_OPEN)
         return int(number)
 
+    def unheard(self, reported: Collection[tuple[str, int]]) -> int:
+        """Of these tickets, by org and id, those that are not delivered though phones said so."""
+        orgs, ids = [org_id for org_id, _ in reported], [id_ for _, id_ in reported]
+        ((number,),) = self._ask(arrivals.UNHEARD, orgs, ids)
+        return int(number)
+
     def missing(self, words: set[str]) -> set[str]:
         """Of all these texts, those that are not stored (any more)."""
         return words - {body for (body,) in self._ask(_SAFE)}
@@ -102,6 +108,7 @@ class Checker:
         _pushes(seen, rows, found)
         _tickets(seen, rows, found)
         wishes.hold(seen, rows, found)
+        arrivals.hold(seen, rows, found)
         events = [told.Event(*event) for event in self._ask(told.EVENTS, floors)]
         listeners = {org_id for (org_id,) in self._ask(told.LISTENERS)}
         told.hold(rows, events, listeners, found)

@@ -193,6 +193,8 @@ class Field:
         await self._reconnect_checker()
         if await asyncio.to_thread(self.checker.open_tickets):
             return False
+        if await asyncio.to_thread(self.checker.unheard, self.journal.now.reported):
+            return False
         return await self.listeners.know_all(self.checker)
 
     async def _reconnect_checker(self) -> None:

@@ -56,6 +56,8 @@ class Round:
     radioed: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     #: Of these, what the phones then reported as sent.
     confirmed: set[str] = field(default_factory=set)
+    #: Tickets of which phones then reported that they arrived.
+    reported: set[tuple[str, int]] = field(default_factory=set)
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
     #: Questions of which the answer came back.
     replies: int = 0
@@ -181,3 +183,7 @@ class Journal:
     def radio(self, words: str, phone: str) -> None:
         """A phone hands an SMS to its radio: it cannot be taken back."""
         self.now.radioed[words].append(phone)
+
+    def reported(self, org_id: str, ticket: int) -> None:
+        """A phone knows that what it sent arrived, and says so."""
+        self.now.reported.add((org_id, ticket))

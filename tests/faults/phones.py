@@ -20,6 +20,7 @@ from urllib.parse import urlencode
 from faults.agents import FAILS, MUTE
 from faults.journal import OK, UNKNOWN, Journal
 from faults.orgs import ANSWERED, ASKED, SECRET, party
+from faults.reports import Reports
 from faults.witness import Witness
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
@@ -71,6 +72,7 @@ class Phone:
         #: SMS that arrived and are not acknowledged, by their id, with the time of handing in.
         self._outbox: dict[str, float] = {}
         self._said: deque[tuple[float, dict[str, Any]]] = deque()
+        self._reports = Reports(org_id, journal, chance)
         self._work: set[asyncio.Task[None]] = set()
 
     # -- coming and going --
@@ -163,8 +165,8 @@ class Phone:
         since = time.monotonic() - REMEMBERS
         while self._said and self._said[0][0] < since:
             self._said.popleft()
-        for _, result in list(self._said):
-            await talk.say(result)
+        for said in (*(result for _, result in self._said), *self._reports.worth_repeating()):
+            await talk.say(said)
         for id_ in list(self._outbox):
             await self._hand_in(talk, id_.removeprefix("id-"), id_)
 
@@ -219,6 +221,8 @@ class Phone:
         success = not words.endswith(FAILS)
         if success:
             self._journal.radio(words, self.name)
+            if frame.get("receipt"):
+                self._start(self._pass_on(frame))
         slow = self._chance.random() < 0.05
         await asyncio.sleep(self._chance.uniform(0.2, 0.6) if slow else 0.02)
         if success:
@@ -226,6 +230,10 @@ class Phone:
         if success and words.endswith(ASKED):
             self._start(self.receive(words + ANSWERED))
         return {"type": "send_result", "id": frame["id"], "success": success}
+
+    async def _pass_on(self, frame: dict[str, Any]) -> None:
+        async for report in self._reports.of(frame):
+            await Phone._tell(self, report)
 
     async def _tell(self, result: dict[str, Any]) -> None:
         for talk in self._greeted:

@@ -166,6 +166,35 @@ def posts_swapped() -> None:
     Courier.deliver = swapping  # type: ignore[method-assign]
 
 
+def forgets_reports() -> None:
+    """One report in three that an SMS arrived is not written down."""
+    from smsd.gateway.results import Results
+
+    take = Results.take_delivery
+
+    async def forgetful(self: Any, visit: Any, delivery: Any) -> str:
+        return "ignored" if delivery.id % 3 == 0 else await take(self, visit, delivery)
+
+    Results.take_delivery = forgetful  # type: ignore[method-assign]
+
+
+def takes_sent_for_delivered() -> None:
+    """What a phone sent is believed to have arrived."""
+    from smsd.domain.records import Delivery
+    from smsd.gateway.results import Results
+
+    take = Results.take
+
+    async def hopeful(self: Any, visit: Any, result: Any) -> str:
+        verdict = await take(self, visit, result)
+        if result.success:
+            hope = Delivery(org_id=result.org_id, id=result.id, delivered=True)
+            await self.take_delivery(visit, hope)
+        return verdict
+
+    Results.take = hopeful  # type: ignore[method-assign]
+
+
 #: What can be done to the gateway, by name.
 GATEWAY: dict[str, Callable[[], None]] = {
     each.__name__: each
@@ -180,6 +209,8 @@ GATEWAY: dict[str, Callable[[], None]] = {
         tells_not_all,
         posts_not_all,
         posts_swapped,
+        forgets_reports,
+        takes_sent_for_delivered,
     )
 }
 #: Ledger phones forget their ledger whenever they lose a connection.

@@ -26,6 +26,8 @@ _SMS = """
     VALUES (%(org)s, %(id)s, 'received', 'in', '', '', %(words)s)
 """
 
+DELIVERED = "status = 'delivered', receipt = true, delivered_at = now()"
+
 
 class Scene:
     """What the outside world saw, and what is stored."""
@@ -392,6 +394,15 @@ def a_wrong_answer(scene: Scene) -> None:
     scene.journal.complain("HTTP 500")
 
 
+def a_report_unheard(scene: Scene) -> None:
+    scene.journal.reported(ORG, scene.sent("t1", "plain"))
+
+
+def delivered_though_nobody_said_so(scene: Scene) -> None:
+    scene.sent("t1", "plain")
+    scene.changed(DELIVERED)
+
+
 RED: list[tuple[Callable[[Scene], None], set[str]]] = [
     (lost_sms, {"lost"}),
     (lost_ticket, {"lost"}),
@@ -411,6 +422,8 @@ RED: list[tuple[Callable[[Scene], None], set[str]]] = [
     (twice_by_a_plain_phone, {"sent twice by a plain phone"}),
     (by_two_phones, {"sent by two phones"}),
     (sent_though_nobody_said_so, {"told as sent, and never was"}),
+    (a_report_unheard, {"reported to have arrived, and is not delivered"}),
+    (delivered_though_nobody_said_so, {"told as delivered, and nobody said so"}),
     (a_ledger_phone_unheard, {"a ledger phone's word lost"}),
     (a_call_refused, {"calls refused"}),
     (a_wrong_answer, {"wrong answers"}),
@@ -455,6 +468,18 @@ def test_what_a_person_and_a_plan_may_wish_is_not_red(scene: Scene) -> None:
     assert scene.red() == set()
     counts = scene.found().counts
     assert (counts["tickets opted out"], counts["given up, not sent"]) == (1, 0)
+
+
+def test_what_arrived_and_was_reported_is_not_red(scene: Scene) -> None:
+    arrived, silent = scene.sent("t1", "plain"), scene.sent("t2", "plain")
+    scene.journal.reported(ORG, silent)
+    checker = Checker(scene._connection)
+    assert checker.unheard({(ORG, arrived), (ORG, silent)}) == 2
+    scene.changed(DELIVERED)
+    assert checker.unheard({(ORG, arrived), (ORG, silent)}) == 1
+    assert scene.red() == set()
+    counts = scene.found().counts
+    assert (counts["delivery reports"], counts["tickets delivered"]) == (1, 1)
 
 
 def test_what_was_there_before_the_round_is_not_looked_at(scene: Scene) -> None:

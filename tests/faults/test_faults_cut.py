@@ -73,4 +73,5 @@ def test_nothing_is_lost_or_stuck_or_sent_twice_whatever_dies(home: Path) -> Non
     assert line.counts["posts taken"] > 0
     assert line.counts["posts refused"] > 0
     assert line.counts["tickets expired"] > 0
+    assert line.counts["delivery reports"] > 0
     assert line.counts["tickets opted out"] > 0
