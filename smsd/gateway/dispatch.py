@@ -137,6 +137,7 @@ class Dispatch:
     def _note_queued(self, offer: Offer) -> None:
         visit = self._roster.first(offer.org_id, offer.key)
         if visit is not None:
+            visit.laden = True
             self.expect({visit})
 
     def _servers_of(self, offers: Sequence[Offer]) -> set[Visit]:
@@ -201,7 +202,7 @@ class Dispatch:
                     return
                 looked = visit.queued
                 await self._push_again(visit)
-                if visit.backlog and await self._anything_waits(visit):
+                if visit.backlog and (visit.laden or await self._anything_waits(visit)):
                     await self._claim_all(visit)
         except Unavailable:
             pass  # the tick tries again
@@ -251,11 +252,12 @@ class Dispatch:
             places=places,
         )
         tickets, ended = await surely(claim, self._database, self._patience, visit)
-        if len(tickets) + len(ended) < places:
+        visit.laden = len(tickets) + len(ended) == places
+        if not visit.laden:
             self._calm(visit, seen)
         self._tell_of_refused(visit.org_id, ended)
         await self._give(visit, tickets)
-        return len(tickets) + len(ended) == places
+        return visit.laden
 
     async def _claim_in_turn(self, visit: Visit, places: int) -> bool:
         """The same of paced SIMs; of those that may send no more for now the wheel will tell."""

@@ -96,6 +96,8 @@ class Visit:
     on_line: bool = False
     #: The table may hold tickets that wait for this phone.
     backlog: bool = True
+    #: It is known to hold some, and need not be asked.
+    laden: bool = False
     #: Counts what was queued for this phone, so that a claim knows if it may have missed some.
     queued: int = 0
     #: Tickets that are being stored as handed to this phone.

@@ -526,6 +526,24 @@ async def test_what_is_queued_while_we_look_is_found_though_the_answer_says_that
 
 
 @pytest_twisted.ensureDeferred
+async def test_nobody_asks_whether_something_waits_where_that_is_known(
+    database, clock, hashing, org
+):
+    """What was queued before the phone came is asked for; what was queued under its eyes, or was
+    behind a full claim, is claimed at once."""
+    node = Node(database, clock, hashing=hashing, limits=Limits(window=5, unanswered=2))
+    phone = await node.come()
+    asked = node.database.run_names["waiting_orgs"]
+    await node.send(*[None] * 5)
+    for id_ in range(1, 6):
+        await node.result(phone.visit, id_)
+        await node.settled()
+    assert phone.pushed == [1, 2, 3, 4, 5]
+    assert node.database.run_names["waiting_orgs"] == asked
+    assert (phone.visit.backlog, phone.visit.laden) == (False, False)
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_claim_is_not_made_again_and_again_while_a_ticket_is_being_stored(
     node, org, database
 ):
