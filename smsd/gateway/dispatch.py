@@ -213,10 +213,10 @@ class Dispatch:
     async def _claim_all(self, visit: Visit) -> None:
         more = self._pacing.concerns(visit.org_id)
         while more and not self._closing and (places := visit.places):
-            more = await self._claim_in_turn(visit, min(places, BITE))
+            more = visit.laden = await self._claim_in_turn(visit, min(places, BITE))
         more = True
         while more and not self._closing and (places := visit.places):
-            more = await self._claim(visit, min(places, BITE))
+            more = visit.laden = await self._claim(visit, min(places, BITE))
 
     async def _push_again(self, visit: Visit) -> None:
         """What goes a second time goes when it is due, and holds nobody up."""
@@ -252,12 +252,12 @@ class Dispatch:
             places=places,
         )
         tickets, ended = await surely(claim, self._database, self._patience, visit)
-        visit.laden = len(tickets) + len(ended) == places
-        if not visit.laden:
+        more = len(tickets) + len(ended) == places
+        if not more:
             self._calm(visit, seen)
         self._tell_of_refused(visit.org_id, ended)
         await self._give(visit, tickets)
-        return visit.laden
+        return more
 
     async def _claim_in_turn(self, visit: Visit, places: int) -> bool:
         """The same of paced SIMs; of those that may send no more for now the wheel will tell."""

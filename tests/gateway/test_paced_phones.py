@@ -61,6 +61,7 @@ async def test_what_a_phone_says_of_its_sim_is_kept_to_and_the_wheel_sends_the_r
     assert [one.status for one in accepted.results] == ["queued"] * 3
     await node.settled()
     assert phone.pushed == [1, 2]
+    assert not phone.visit.laden, "what waits for its turn is not claimed for nothing"
     assert node.pacing.held_back() == {(ORG, queue) for queue in ("*", "slot:0", "1555")}
     asked = node.database.run_names["claim in turn"]
     await node.send(None)
