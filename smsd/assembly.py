@@ -27,6 +27,7 @@ from smsd.rest.site import Site
 from smsd.sight.lookout import Lookout
 from smsd.store.durability import warn_of_risks
 from smsd.store.migrate import migrate
+from smsd.store.statements import prepared
 from smsd.store.trouble import CannotConnect
 from smsd.systemd import Notices, Standing, sockets_held
 from smsd.welcome import welcome
@@ -137,6 +138,7 @@ class Smsd(MultiService):
         database = await opened(settings, reactor, home, stack)
         self._standing.say("Starting: migrating the database")
         await migrate(database)
+        database.rehearse(prepared())
         await warn_of_risks(database)
         self._standing.say("Starting: the listeners")
         parts = _Node(settings, reactor, database, home)

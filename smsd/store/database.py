@@ -11,7 +11,7 @@ its plans made and its caches warm: a ticket costs Postgres a sixth less than in
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -32,6 +32,8 @@ T = TypeVar("T")
 #: Seconds. With the look-up after it (`smsd.store.batches`) callers hear something within 3.
 DEADLINE = 2.2
 QUEUE = 500
+#: Seconds.
+_REHEARSAL = 5.0
 
 _LATE = "The database does not answer in time. Try again."
 
@@ -87,6 +89,7 @@ class Database:
         self._idle: deque[Connection] = deque()
         self._waiting: deque[Deferred[Connection]] = deque()
         self._open = False
+        self._repertoire: Sequence[Statement] = ()
         self._condition = Condition(reactor.seconds)
         #: How long callers waited for a connection; how many were told that it takes too long.
         self.waits = Spread()
@@ -98,6 +101,15 @@ class Database:
         await self._connect()
         for _ in range(self._size - 1):
             self._replace()
+
+    def rehearse(self, statements: Sequence[Statement]) -> None:
+        """Have these planned on every connection before somebody waits for them there. Their
+        tables must be there."""
+        self._repertoire = statements
+        idle = list(self._idle)
+        self._idle.clear()
+        for connection in idle:
+            self._between(connection, connection.rehearse(statements))
 
     @property
     def busy(self) -> int:
@@ -220,12 +232,26 @@ class Database:
     def _release(self, connection: Connection) -> None:
         if not connection.usable:
             self._drop(connection)
+        elif connection.outgrown and self._open:
+            self._between(connection, connection.replan())
         elif self._waiting:
             self._waiting.popleft().callback(connection)
         elif self._open:
             self._idle.append(connection)
         else:
             connection.close()
+
+    def _between(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
+        """Let the connection do this before anybody else asks it. What it is refused, it is
+        refused again, and told, when somebody asks."""
+        timer = self._reactor.callLater(_REHEARSAL, connection.cut)
+
+        def done(_: object) -> None:
+            if timer.active():
+                timer.cancel()
+            self._release(connection)
+
+        Deferred.fromCoroutine(work).addBoth(done)
 
     def _drop(self, connection: Connection) -> None:
         connection.close()
@@ -250,7 +276,7 @@ class Database:
                 timer.cancel()
         self._condition.connected()
         self._all.add(connection)
-        self._release(connection)
+        self._between(connection, connection.rehearse(self._repertoire))
 
     def _connect_later(self, failure: Failure) -> None:
         if self._open:

@@ -6,8 +6,9 @@ the name says what the statement is for and is kept, so that it shows in ``pg_st
 One under ``-- name (prepared) --`` is planned seldom on each connection, and mostly only executed.
 That pays where planning costs as much as doing, as in our largest statements (1.3 ms against
 0.33 ms for one row appended, 0.5 ms against 0.6 ms for one result), and only there: such a plan
-knows no parameter, and on a new database it was made when the tables were empty. So `connection`
-has it made again, ever more seldom.
+knows no parameter, and on a new database it was made when the tables were empty. So the pool has
+it made before anybody asks (`smsd.store.database.Database.rehearse`), and again, ever more
+seldom, between two callers.
 
 What many statements say in the same words is a part, in ``parts.sql`` under ``-- part name --``. A
 line ``@name a b`` stands for it, with ``a`` for its ``$1`` and ``b`` for its ``$2``.
@@ -49,6 +50,11 @@ class Statement:
         return f"EXECUTE {self.name}({', '.join(f'%({name})s' for name in self._parameters)})"
 
     @property
+    def rehearsal(self) -> str:
+        """What makes its plan, and does nothing."""
+        return f"EXPLAIN EXECUTE {self.name}({', '.join('NULL' for _ in self._parameters)})"
+
+    @property
     def _parameters(self) -> list[str]:
         return list(dict.fromkeys(_PARAMETER.findall(self.sql)))
 
@@ -88,6 +94,11 @@ def _part(use: re.Match[str]) -> str:
     for at, word in enumerate(given.split(), 1):
         sql = sql.replace(f"${at}", word)
     return textwrap.indent(sql, indent)
+
+
+def prepared() -> list[Statement]:
+    """Those that are planned before anybody asks."""
+    return [statement for statement in all_statements().values() if statement.prepared]
 
 
 def named(name: str) -> Statement:

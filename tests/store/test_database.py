@@ -3,6 +3,7 @@
 import os
 import signal
 
+import psycopg2
 import pytest
 import pytest_twisted
 from clusters import new_home, removed, running
@@ -17,7 +18,7 @@ from smsd.domain.errors import Unavailable
 from smsd.store import database as pool_module
 from smsd.store.condition import Condition
 from smsd.store.database import Database
-from smsd.store.statements import named
+from smsd.store.statements import Statement, named
 from smsd.store.trouble import Contended, DataRefused
 
 SLEEP, ONE = sql("SELECT pg_sleep(60)"), sql("SELECT 1")
@@ -336,6 +337,78 @@ async def pids(database):
         return {one, other}
 
     return await database.transaction("pids", body)
+
+
+# -- rehearsals ------------------------------------------------------------------------------
+
+FIND = Statement("find", "SELECT b FROM things WHERE a = %(a)s", prepared=True)
+PREPARED = "SELECT pg_backend_pid(), name, generic_plans FROM pg_prepared_statements"
+
+
+async def known(pool):
+    """What each connection of a pool of two has prepared, and how often it had it planned."""
+
+    async def body(tx):
+        return {*await ask(tx, PREPARED), *await ask(pool, PREPARED)}
+
+    return await pool.transaction("known", body)
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_rehearsed_is_planned_on_every_connection_and_on_those_that_come_later(
+    database, killer
+):
+    await ask(database, "CREATE TABLE things (a int PRIMARY KEY, b int)")
+    assert await known(database) == set()
+    database.rehearse([FIND])
+    before = await pids(database)
+    assert await known(database) == {(pid, "find", 1) for pid in before}
+    await killer()
+    assert await eventually(database) == [(1,)]
+    after = await pids(database)
+    assert not before & after
+    assert await known(database) == {(pid, "find", 1) for pid in after}
+
+
+@pytest_twisted.ensureDeferred
+async def test_plans_are_made_anew_between_two_callers(conninfo):
+    pool = await opened(conninfo, 1)
+    for text in (
+        "CREATE TABLE things (a int PRIMARY KEY, b int) WITH (autovacuum_enabled = false)",
+        "INSERT INTO things VALUES (0, 0)",
+        "ANALYZE things",
+    ):
+        await ask(pool, text)
+    pool.rehearse([FIND])
+    await ask(pool, "INSERT INTO things SELECT n, n FROM generate_series(1, 10000) AS n")
+    ways = []
+    for a in range(18):
+        await pool.run(FIND, a=a)
+        ways.append((await ask(pool, "EXPLAIN EXECUTE find(7)"))[0][0].split(" ")[0])
+    assert ways == ["Seq"] * 15 + ["Index"] * 3
+    await pool.close()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_cannot_be_rehearsed_harms_nobody_but_who_asks_for_it(database):
+    database.rehearse([FIND])
+    assert await gatherResults([start(database.run(ONE)) for _ in range(4)]) == [[(1,)]] * 4
+    with pytest.raises(psycopg2.ProgrammingError, match="things"):
+        await database.run(FIND, a=1)
+    await ask(database, "CREATE TABLE things (a int PRIMARY KEY, b int)")
+    assert await database.run(FIND, a=1) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_pool_that_closes_in_a_rehearsal_is_closed(postgres, conninfo):
+    pool, admin = await opened(conninfo), await opened(postgres, 1)
+    pool.rehearse([FIND])
+    await pool.close()
+    left = "SELECT FROM pg_stat_activity WHERE datname = %(name)s"
+    name = conninfo.rpartition("dbname=")[2].split()[0]
+    while await ask(admin, left, name=name):
+        pass
+    await admin.close()
 
 
 @pytest_twisted.ensureDeferred
