@@ -103,13 +103,13 @@ class Database:
             self._replace()
 
     def rehearse(self, statements: Sequence[Statement]) -> None:
-        """Have these planned on every connection before somebody waits for them there. Their
+        """Have these prepared on every connection before somebody waits for them there. Their
         tables must be there."""
         self._repertoire = statements
         idle = list(self._idle)
         self._idle.clear()
         for connection in idle:
-            self._between(connection, connection.rehearse(statements))
+            self._rehearse(connection)
 
     @property
     def busy(self) -> int:
@@ -232,8 +232,6 @@ class Database:
     def _release(self, connection: Connection) -> None:
         if not connection.usable:
             self._drop(connection)
-        elif connection.outgrown and self._open:
-            self._between(connection, connection.replan())
         elif self._waiting:
             self._waiting.popleft().callback(connection)
         elif self._open:
@@ -241,9 +239,9 @@ class Database:
         else:
             connection.close()
 
-    def _between(self, connection: Connection, work: Coroutine[Any, Any, None]) -> None:
-        """Let the connection do this before anybody else asks it. What it is refused, it is
-        refused again, and told, when somebody asks."""
+    def _rehearse(self, connection: Connection) -> None:
+        """Before anybody asks it. What it is refused now, it is refused again, and told, when
+        somebody asks."""
         timer = self._reactor.callLater(_REHEARSAL, connection.cut)
 
         def done(_: object) -> None:
@@ -251,7 +249,7 @@ class Database:
                 timer.cancel()
             self._release(connection)
 
-        Deferred.fromCoroutine(work).addBoth(done)
+        Deferred.fromCoroutine(connection.rehearse(self._repertoire)).addBoth(done)
 
     def _drop(self, connection: Connection) -> None:
         connection.close()
@@ -276,7 +274,7 @@ class Database:
                 timer.cancel()
         self._condition.connected()
         self._all.add(connection)
-        self._between(connection, connection.rehearse(self._repertoire))
+        self._rehearse(connection)
 
     def _connect_later(self, failure: Failure) -> None:
         if self._open:

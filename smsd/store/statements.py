@@ -6,9 +6,8 @@ the name says what the statement is for and is kept, so that it shows in ``pg_st
 One under ``-- name (prepared) --`` is planned seldom on each connection, and mostly only executed.
 That pays where planning costs as much as doing, as in our largest statements (1.3 ms against
 0.33 ms for one row appended, 0.5 ms against 0.6 ms for one result), and only there: such a plan
-knows no parameter, and on a new database it was made when the tables were empty. So the pool has
-it made before anybody asks (`smsd.store.database.Database.rehearse`), and again, ever more
-seldom, between two callers.
+knows no parameter, and on a new database it was made when the tables were empty. So `connection`
+has it made again, ever more seldom.
 
 What many statements say in the same words is a part, in ``parts.sql`` under ``-- part name --``. A
 line ``@name a b`` stands for it, with ``a`` for its ``$1`` and ``b`` for its ``$2``.
@@ -51,7 +50,7 @@ class Statement:
 
     @property
     def rehearsal(self) -> str:
-        """What makes its plan, and does nothing."""
+        """What plans it, and does nothing."""
         return f"EXPLAIN EXECUTE {self.name}({', '.join('NULL' for _ in self._parameters)})"
 
     @property
@@ -97,7 +96,7 @@ def _part(use: re.Match[str]) -> str:
 
 
 def prepared() -> list[Statement]:
-    """Those that are planned before anybody asks."""
+    """Those that are prepared before anybody asks."""
     return [statement for statement in all_statements().values() if statement.prepared]
 
 

@@ -355,7 +355,7 @@ async def known(pool):
 
 
 @pytest_twisted.ensureDeferred
-async def test_what_is_rehearsed_is_planned_on_every_connection_and_on_those_that_come_later(
+async def test_what_is_rehearsed_is_prepared_on_every_connection_and_on_those_that_come_later(
     database, killer
 ):
     await ask(database, "CREATE TABLE things (a int PRIMARY KEY, b int)")
@@ -368,25 +368,6 @@ async def test_what_is_rehearsed_is_planned_on_every_connection_and_on_those_tha
     after = await pids(database)
     assert not before & after
     assert await known(database) == {(pid, "find", 1) for pid in after}
-
-
-@pytest_twisted.ensureDeferred
-async def test_plans_are_made_anew_between_two_callers(conninfo):
-    pool = await opened(conninfo, 1)
-    for text in (
-        "CREATE TABLE things (a int PRIMARY KEY, b int) WITH (autovacuum_enabled = false)",
-        "INSERT INTO things VALUES (0, 0)",
-        "ANALYZE things",
-    ):
-        await ask(pool, text)
-    pool.rehearse([FIND])
-    await ask(pool, "INSERT INTO things SELECT n, n FROM generate_series(1, 10000) AS n")
-    ways = []
-    for a in range(18):
-        await pool.run(FIND, a=a)
-        ways.append((await ask(pool, "EXPLAIN EXECUTE find(7)"))[0][0].split(" ")[0])
-    assert ways == ["Seq"] * 15 + ["Index"] * 3
-    await pool.close()
 
 
 @pytest_twisted.ensureDeferred
