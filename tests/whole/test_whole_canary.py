@@ -120,8 +120,10 @@ def test_every_road_of_an_api_key(ours: Org, watched: Daemon) -> None:
         stumble = {"org_id": ours.id, "messages": [ours.sms(f"{STUMBLE} {canaries.text()}")]}
         assert agent.post("/webhook", json=stumble).status_code == 500
     in_url = f"{watched.socket_url}?org_id={ours.id}&key={key['key']}"
+    with calling(watched.socket_url) as both:
+        both.say(type="auth", org_id=ours.id, key=key["key"], secret_key=own)
+        assert both.end()[0] == 4401
     with calling(in_url) as phone, calling(watched.socket_url) as other:
-        other.say(type="auth", org_id=ours.id, key=key["key"], secret_key=own)
         other.say(type="auth", org_id=ours.id, key=key["key"])
         ours.agent.headers["X-Secret-Key"] = own
         assert ours.agent.delete(f"/keys/{ours.id}/{key['id']}").status_code == 200
