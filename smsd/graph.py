@@ -31,6 +31,7 @@ from smsd.gateway.confirmations import Confirmations
 from smsd.gateway.consent import Consent
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Doorman
+from smsd.gateway.feeding import Feeding
 from smsd.gateway.hashing import Hashing
 from smsd.gateway.hearing import Hearing
 from smsd.gateway.hooks import TESTS, Hooks
@@ -109,7 +110,7 @@ class Parts:
             database, Rules(settings.resume_grace, settings.max_attempts), self._patience
         )
         self._pacing = Pacing(database, self._allowances, self._roster, reactor)
-        self._dispatch = Dispatch(
+        self._feeding = Feeding(
             database,
             self._roster,
             self._resumption,
@@ -118,15 +119,26 @@ class Parts:
             self._bell,
             self._pacing,
         )
-        self._paces = Paces(database, self._allowances, self._dispatch, self._pacing)
+        self._dispatch = Dispatch(
+            database,
+            self._roster,
+            self._resumption,
+            self._spawn,
+            self._patience,
+            self._bell,
+            self._pacing,
+            self._feeding,
+        )
+        self._paces = Paces(database, self._allowances, self._feeding, self._pacing)
         self._consent = Consent(database, self._allowances)
         self._confirmations = Confirmations(
-            database, self._allowances, self._dispatch, self._bell, self._spawn
+            database, self._allowances, self._feeding, self._bell, self._spawn
         )
         self._attendance = Attendance(
             database,
             self._roster,
             self._dispatch,
+            self._feeding,
             self._spawn,
             self._patience,
             self._bell,
@@ -167,7 +179,9 @@ class Parts:
             self._bell,
             stored=self._confirmations.heard,
         )
-        self._results = Results(database, self._roster, self._dispatch, self._patience, self._bell)
+        self._results = Results(
+            database, self._roster, self._dispatch, self._feeding, self._patience, self._bell
+        )
         self._recalls = Recalls(
             reactor, database, self._roster, self._results, self._patience, self._bell
         )
@@ -202,6 +216,7 @@ class Parts:
             doorman=self._doorman,
             roster=self._roster,
             dispatch=self._dispatch,
+            feeding=self._feeding,
             attendance=self._attendance,
             keys=self._keys,
             spawn=self._spawn,
@@ -212,7 +227,7 @@ class Parts:
             allowances=self._allowances,
             quotas=quotas,
             bell=self._bell,
-            schedule=Schedule(database, self._dispatch, self._bell),
+            schedule=Schedule(database, self._feeding, self._bell),
             streams=self._streams,
             postman=self._postman,
             confirmations=self._confirmations,
@@ -226,7 +241,7 @@ class Parts:
                 self._doorman,
                 self._attendance,
                 self._inbox,
-                self._dispatch,
+                self._feeding,
                 self._results,
                 self._recalls,
                 self._patience,
@@ -276,7 +291,7 @@ class Parts:
                 outbox=self._outbox,
                 hearing=self._hearing,
                 streams=self._streams,
-                dispatch=self._dispatch,
+                feeding=self._feeding,
                 resumption=self._resumption,
                 results=self._results,
                 attendance=self._attendance,
@@ -316,7 +331,7 @@ class Parts:
         self._postman.close()
         self._streams.close()
         self._bell.close()
-        self._dispatch.close()
+        self._feeding.close()
         self._attendance.close()
         await self._last_results()
         self._attendance.dismiss_all(ShuttingDown())

@@ -12,6 +12,7 @@ from smsd.gateway.arrivals import Arrivals
 from smsd.gateway.bell import Bell
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller
+from smsd.gateway.feeding import Feeding
 from smsd.gateway.patience import Patience
 from smsd.gateway.roster import Roster
 from smsd.gateway.spawn import Spawn
@@ -36,6 +37,7 @@ class Attendance:
         database: Database,
         roster: Roster,
         dispatch: Dispatch,
+        feeding: Feeding,
         spawn: Spawn,
         patience: Patience,
         bell: Bell,
@@ -49,6 +51,7 @@ class Attendance:
         self._database = database
         self._roster = roster
         self._dispatch = dispatch
+        self._feeding = feeding
         self._spawn = spawn
         self._patience = patience
         self._bell = bell
@@ -105,16 +108,16 @@ class Attendance:
             self._dispatch.reported(visit)
             for older in replaced:
                 self._replace(older)
-            self._dispatch.expect({visit, *heirs})
+            self._feeding.expect({visit, *heirs})
             await self._patience.insist(partial(self._tell, self._reporting, visit))
-            self._dispatch.wake({visit, *heirs})
+            self._feeding.wake({visit, *heirs})
             self._resume(visit)
             self._arrivals.told(visit)
         return len(sims)
 
     def serve(self, visit: Visit) -> None:
         """The phone has been greeted: give it what waits for it."""
-        self._dispatch.wake({visit})
+        self._feeding.wake({visit})
         self._resume(visit)
 
     def end(self, visit: Visit, why: str) -> None:

@@ -22,7 +22,7 @@ from smsd.domain.opt_outs import OptOuts, says
 from smsd.domain.records import Wish, new_ref
 from smsd.gateway.allowances import Allowances
 from smsd.gateway.bell import Bell
-from smsd.gateway.dispatch import Dispatch
+from smsd.gateway.feeding import Feeding
 from smsd.gateway.spawn import Spawn
 from smsd.store import limits, opt_outs
 from smsd.store.database import Database
@@ -39,13 +39,13 @@ class Confirmations:
         self,
         database: Database,
         allowances: Allowances,
-        dispatch: Dispatch,
+        feeding: Feeding,
         bell: Bell,
         spawn: Spawn,
     ) -> None:
         self._database = database
         self._allowances = allowances
-        self._dispatch = dispatch
+        self._feeding = feeding
         self._bell = bell
         self._spawn = spawn
 
@@ -77,7 +77,7 @@ class Confirmations:
             self._bell.ring(org_id)
             self._log.debug("org {org} answers {number} opt-outs", org=org_id, number=len(made))
         for key in {row.sim_key for row in made if row.sim_key}:
-            self._dispatch.enqueued(org_id, key)
+            self._feeding.enqueued(org_id, key)
 
 
 def _tickets(org_id: str, how: OptOuts | None, owed: Sequence[Owed]) -> list[NewMessage]:

@@ -18,8 +18,8 @@ from smsd.domain.numbers import digits, masked
 from smsd.domain.pacing import Left, Meter, Pace, Span
 from smsd.domain.records import Wish
 from smsd.gateway.allowances import Allowances
-from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller
+from smsd.gateway.feeding import Feeding
 from smsd.gateway.pacing import Pacing, spans
 from smsd.store import limits, pacing, phones
 from smsd.store.database import Database
@@ -44,11 +44,11 @@ class Paces:
     _log = Logger()
 
     def __init__(
-        self, database: Database, allowances: Allowances, dispatch: Dispatch, pacing: Pacing
+        self, database: Database, allowances: Allowances, feeding: Feeding, pacing: Pacing
     ) -> None:
         self._database = database
         self._allowances = allowances
-        self._dispatch = dispatch
+        self._feeding = feeding
         self._pacing = pacing
 
     async def all(self, caller: Caller) -> dict[str, Pace]:
@@ -74,7 +74,7 @@ class Paces:
         except DataRefused:  # the org was deleted meanwhile
             raise Unauthorised() from None
         self._allowances.learn(org_id, own)
-        self._dispatch.look_again(org_id)
+        self._feeding.look_again(org_id)
         self._log.info(
             "org {org} has {what} for SIM {sim}",
             org=org_id,

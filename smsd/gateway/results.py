@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from smsd.domain.records import Delivery, Result
 from smsd.gateway.bell import Bell
 from smsd.gateway.dispatch import Dispatch
+from smsd.gateway.feeding import Feeding
 from smsd.gateway.patience import Patience
 from smsd.gateway.roster import Roster
 from smsd.gateway.visit import Visit
@@ -35,6 +36,7 @@ class Results:
         database: Database,
         roster: Roster,
         dispatch: Dispatch,
+        feeding: Feeding,
         patience: Patience,
         bell: Bell,
     ) -> None:
@@ -42,6 +44,7 @@ class Results:
         self._bell = bell
         self._roster = roster
         self._dispatch = dispatch
+        self._feeding = feeding
         self._patience = patience
         self._lane: Batch[Told | Delivery, str] = Batch("results", self._write)
         self.lanes = (self._lane,)
@@ -93,7 +96,7 @@ class Results:
         """The ticket needs no place any more, whichever session of its org has it."""
         for holder in (visit, *self._roster.of(visit.org_id)):
             if holder.settled(ticket_id):
-                self._dispatch.feed(holder)
+                self._feeding.feed(holder)
                 return
 
     async def drained(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from twisted.logger import Logger
 
 from smsd.gateway.bell import Bell
-from smsd.gateway.dispatch import Dispatch
+from smsd.gateway.feeding import Feeding
 from smsd.store import schedule
 from smsd.store.database import Database
 from smsd.store.schedule import Due
@@ -20,9 +20,9 @@ class Schedule:
 
     _log = Logger()
 
-    def __init__(self, database: Database, dispatch: Dispatch, bell: Bell) -> None:
+    def __init__(self, database: Database, feeding: Feeding, bell: Bell) -> None:
         self._database = database
-        self._dispatch = dispatch
+        self._feeding = feeding
         self._bell = bell
 
     async def turn(self) -> None:
@@ -30,7 +30,7 @@ class Schedule:
         async for changed in schedule.pass_everywhere(self._database):
             ended = [ticket for ticket in changed if ticket.status == "expired"]
             for org_id, key in {(t.org_id, t.key) for t in changed if t.status == "queued"}:
-                self._dispatch.enqueued(org_id, key)
+                self._feeding.enqueued(org_id, key)
             self._tell(ended)
 
     def _tell(self, ended: list[Due]) -> None:

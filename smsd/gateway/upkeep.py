@@ -17,6 +17,7 @@ from smsd.gateway.bell import Bell
 from smsd.gateway.confirmations import Confirmations
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Doorman
+from smsd.gateway.feeding import Feeding
 from smsd.gateway.keys import Keys
 from smsd.gateway.postman import Postman
 from smsd.gateway.quotas import Quotas
@@ -53,6 +54,7 @@ class Upkeep:
     doorman: Doorman
     roster: Roster
     dispatch: Dispatch
+    feeding: Feeding
     attendance: Attendance
     keys: Keys
     spawn: Spawn
@@ -91,7 +93,7 @@ class Upkeep:
         self._every(1, "posting to hooks", self.postman.turn)
         self.spawn("finding orgs with hooks", self.postman.renew())
         self._every(5, "heartbeat", self.beat)
-        self._every(5, "poll", self.dispatch.poll)
+        self._every(5, "poll", self.feeding.poll)
         self._every(5, "late tickets", self._end_late)
         self._every(5, "closed orgs", self.dismiss_closed)
         self._every(5, "limits", self.look_at_limits)
@@ -160,7 +162,7 @@ class Upkeep:
                 )
 
     async def _tick(self) -> None:
-        self.dispatch.tick()
+        self.feeding.tick()
         self.attendance.tick()
 
     async def _end_late(self) -> None:

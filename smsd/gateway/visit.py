@@ -1,7 +1,7 @@
 """One stay of a phone on line: who it is, what it serves, and what was pushed to it.
 
 The arithmetic of the two limits (contract section 3, "Handing over") lives here; who may push,
-and when, is `smsd.gateway.dispatch`'s. Nothing here waits for anything.
+and when, is `dispatch`'s and `feeding`'s. Nothing here waits for anything.
 """
 
 from __future__ import annotations

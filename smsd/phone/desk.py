@@ -14,8 +14,8 @@ from msgspec import UNSET
 from smsd.domain.credentials import Credentials
 from smsd.domain.errors import Problem, UnknownTicket
 from smsd.gateway.attendance import Attendance
-from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller, Doorman, Newcomer
+from smsd.gateway.feeding import Feeding
 from smsd.gateway.inbox import Inbox
 from smsd.gateway.patience import Patience
 from smsd.gateway.recalls import Recalls
@@ -63,7 +63,7 @@ class Gateway:
     doorman: Doorman
     attendance: Attendance
     inbox: Inbox
-    dispatch: Dispatch
+    feeding: Feeding
     results: Results
     recalls: Recalls
     patience: Patience
@@ -186,13 +186,13 @@ class Desk:
         """The phone's socket has read everything up to this mark."""
         if self._visit is not None:
             self._visit.receipt(mark)
-            self._gateway.dispatch.feed(self._visit)
+            self._gateway.feeding.feed(self._visit)
 
     def writable_again(self) -> None:
         """The transport takes more."""
         if self._visit is not None:
             self._visit.write_held()
-            self._gateway.dispatch.feed(self._visit)
+            self._gateway.feeding.feed(self._visit)
 
     # -- SIMs ----------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from smsd.domain.tallies import Spread
 from smsd.gateway.attendance import Attendance
-from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Doorman
+from smsd.gateway.feeding import Feeding
 from smsd.gateway.hashing import Hashing
 from smsd.gateway.hearing import Hearing
 from smsd.gateway.inbox import Inbox
@@ -40,7 +40,7 @@ class Sources:
     outbox: Outbox
     hearing: Hearing
     streams: Streams
-    dispatch: Dispatch
+    feeding: Feeding
     resumption: Resumption
     results: Results
     attendance: Attendance
@@ -57,7 +57,7 @@ class Sources:
             self.outbox,
             self.results,
             self.attendance,
-            self.dispatch,
+            self.feeding,
             self.resumption,
             self.doorman,
         ):

@@ -86,12 +86,12 @@ def pushes_again_unasked() -> None:
 
 def puts_nothing_back() -> None:
     """What never reached the transport is not put back into the queue."""
-    from smsd.gateway.dispatch import Dispatch
+    from smsd.gateway.feeding import Feeding
 
     async def forget(self: Any, pushes: Any) -> None:
         return None
 
-    Dispatch._note_ends = forget  # type: ignore[method-assign]
+    Feeding.note_ends = forget  # type: ignore[method-assign]
 
 
 def never_gives_up() -> None:

@@ -97,7 +97,7 @@ class World:
     async def _stop(self) -> None:
         """As `smsd.graph.Parts.end` does."""
         node = self.node
-        node.dispatch.close()
+        node.feeding.close()
         node.attendance.close()
         until = node.clock.seconds() + 5
         while any(visit.awaits_results for visit in node.roster) and node.clock.seconds() < until:
@@ -134,7 +134,7 @@ class World:
         """Leave nothing that waits: who is collected while it waits is woken when it is gone."""
         self._bury()
         for node, paced in self.graves:
-            node.dispatch.close()
+            node.feeding.close()
             node.upkeep.stop()
             node.patience.end()
             paced.dead = True

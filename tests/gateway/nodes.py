@@ -32,6 +32,7 @@ from smsd.gateway.confirmations import Confirmations
 from smsd.gateway.consent import Consent
 from smsd.gateway.dispatch import Dispatch
 from smsd.gateway.doorman import Caller, Doorman, Newcomer
+from smsd.gateway.feeding import Feeding
 from smsd.gateway.hashing import Hashing
 from smsd.gateway.hearing import Hearing
 from smsd.gateway.inbox import Inbox
@@ -320,7 +321,7 @@ class Node:
         self.resumption = Resumption(watched, Rules(), self.patience)
         self.bell = Bell(clock, partial(events.bounds, watched))
         self.pacing = Pacing(watched, self.allowances, self.roster, clock)
-        self.dispatch = Dispatch(
+        self.feeding = Feeding(
             watched,
             self.roster,
             self.resumption,
@@ -329,15 +330,26 @@ class Node:
             self.bell,
             self.pacing,
         )
-        self.paces = Paces(watched, self.allowances, self.dispatch, self.pacing)
+        self.dispatch = Dispatch(
+            watched,
+            self.roster,
+            self.resumption,
+            self.spawn,
+            self.patience,
+            self.bell,
+            self.pacing,
+            self.feeding,
+        )
+        self.paces = Paces(watched, self.allowances, self.feeding, self.pacing)
         self.consent = Consent(watched, self.allowances)
         self.confirmations = Confirmations(
-            watched, self.allowances, self.dispatch, self.bell, self.spawn
+            watched, self.allowances, self.feeding, self.bell, self.spawn
         )
         self.attendance = Attendance(
             watched,
             self.roster,
             self.dispatch,
+            self.feeding,
             self.spawn,
             self.patience,
             self.bell,
@@ -355,7 +367,9 @@ class Node:
             self.bell,
             stored=self.confirmations.heard,
         )
-        self.results = Results(watched, self.roster, self.dispatch, self.patience, self.bell)
+        self.results = Results(
+            watched, self.roster, self.dispatch, self.feeding, self.patience, self.bell
+        )
         self.recalls = Recalls(clock, watched, self.roster, self.results, self.patience, self.bell)
         self.outbox = Outbox(
             watched,
@@ -401,6 +415,7 @@ class Node:
             doorman=self.doorman,
             roster=self.roster,
             dispatch=self.dispatch,
+            feeding=self.feeding,
             attendance=self.attendance,
             keys=self.keys,
             spawn=self.spawn,
@@ -411,7 +426,7 @@ class Node:
             allowances=self.allowances,
             quotas=self.quotas,
             bell=self.bell,
-            schedule=Schedule(watched, self.dispatch, self.bell),
+            schedule=Schedule(watched, self.feeding, self.bell),
             streams=self.streams,
             postman=self.postman,
             confirmations=self.confirmations,

@@ -166,7 +166,7 @@ async def test_with_limits_of_one_tickets_go_one_by_one(database, clock, hashing
 
 def node_receipt(node, phone) -> None:
     phone.visit.receipt(phone.mark)
-    node.dispatch.feed(phone.visit)
+    node.feeding.feed(phone.visit)
 
 
 @pytest_twisted.ensureDeferred
@@ -195,11 +195,11 @@ async def test_a_phone_that_reads_and_never_answers_still_gets_every_ticket(
         assert len(phone.pushed) == pushed
         node_receipt(node, phone)
         clock.advance(59.9)
-        node.dispatch.tick()
+        node.feeding.tick()
         await node.settled()
         assert len(phone.pushed) == pushed
         clock.advance(0.1)
-        node.dispatch.tick()
+        node.feeding.tick()
         await node.settled()
     assert set((await tickets(database)).values()) == {"sending"}
 
@@ -216,7 +216,7 @@ async def test_nothing_is_written_while_the_transport_is_paused(node, org, datab
     assert phone.pushed == []
     phone.writable = True
     phone.visit.write_held()
-    node.dispatch.feed(phone.visit)
+    node.feeding.feed(phone.visit)
     await node.settled()
     assert phone.pushed == [1, 2]
 
@@ -319,7 +319,7 @@ async def test_what_waits_does_not_overtake_a_ticket_that_was_promised_a_place(
         sending = Deferred.fromCoroutine(node.send(None, None))
         await soon(gate.reached)
         await node.result(phone.visit, 1)
-        node.dispatch.tick()
+        node.feeding.tick()
         await node.settled()
     assert statuses(await sending) == ["sending", "queued"]
     await node.settled()
@@ -471,7 +471,7 @@ async def test_the_poll_finds_what_another_node_has_queued(database, clock, hash
     phone = await one.come()
     await two.send()
     assert phone.pushed == []
-    await one.dispatch.poll()
+    await one.feeding.poll()
     await one.settled()
     assert phone.pushed == [1]
 
@@ -479,9 +479,9 @@ async def test_the_poll_finds_what_another_node_has_queued(database, clock, hash
 @pytest_twisted.ensureDeferred
 async def test_a_gateway_that_shuts_down_pushes_nothing_new(node, org, database):
     phone = await node.come()
-    node.dispatch.close()
+    node.feeding.close()
     assert statuses(await node.send()) == ["queued"]
-    node.dispatch.tick()
+    node.feeding.tick()
     await node.settled()
     assert phone.pushed == []
 

@@ -53,18 +53,18 @@ class Bustle:
     def receive(self) -> None:
         if self.phone is not None and hasattr(self.phone, "mark"):
             self.phone.visit.receipt(self.chance.randint(0, self.phone.mark))
-            self.node.dispatch.feed(self.phone.visit)
+            self.node.feeding.feed(self.phone.visit)
 
     def pause(self) -> None:
         if self.phone is not None:
             self.phone.writable = not self.phone.writable
             if self.phone.writable:
                 self.phone.visit.write_held()
-                self.node.dispatch.feed(self.phone.visit)
+                self.node.feeding.feed(self.phone.visit)
 
     def tick(self) -> None:
-        self.node.dispatch.tick()
-        self.start(self.node.dispatch.poll())
+        self.node.feeding.tick()
+        self.start(self.node.feeding.poll())
 
     def come(self) -> None:
         if self.phone is None:
@@ -98,7 +98,7 @@ class Bustle:
                 for id_ in phone.held:
                     if id_ in phone.visit._open:
                         self.start(self.node.result(self.phone.visit, id_))
-            self.node.dispatch.tick()
+            self.node.feeding.tick()
         await self.quiet()
 
     async def open_tickets(self) -> list[int]:

@@ -26,7 +26,7 @@ def visits(node, many: int) -> list[Visit]:
 @pytest.mark.parametrize(
     ("name", "lane"),
     [
-        ("waiting_orgs", lambda node, visit: node.dispatch._anything_waits(visit)),
+        ("waiting_orgs", lambda node, visit: node.feeding._anything_waits(visit)),
         ("find_owed", lambda node, visit: node.resumption.look(visit)),
     ],
 )

@@ -133,13 +133,13 @@ async def test_nothing_overtakes_a_ticket_in_doubt(database, clock, hashing, org
     with pytest.raises(NotYetKnown):
         await node.send()
     await other.send()
-    await node.dispatch.poll()
-    node.dispatch.tick()
+    await node.feeding.poll()
+    node.feeding.tick()
     await sql(database, "SELECT 1")
     assert phone.pushed == []
     await passed(node)
     await node.send()
-    await node.dispatch.poll()
+    await node.feeding.poll()
     await node.settled()
     assert phone.pushed == [1, 2, 3]
 
@@ -193,7 +193,7 @@ async def test_a_gateway_that_ends_in_doubt_does_not_wait_for_the_truth(node, or
     lose(node, "append_messages", silent=100)
     with pytest.raises(NotYetKnown):
         await node.send()
-    node.dispatch.close()
+    node.feeding.close()
     node.attendance.end(phone.visit, "a test")
     node.patience.end()
     await passed(node)
@@ -306,14 +306,14 @@ async def test_tickets_whose_claim_was_lost_are_pushed_once_and_in_order(
     phone = RecordingPhone()
     coming = start(node.come(phone))
     await passed(node, coming)
-    node.dispatch.tick()  # a void claim is made again
+    node.feeding.tick()  # a void claim is made again
     assert statuses(await node.send()) == ["queued"]
     await passed(node)
     assert phone.pushed == [1, 2]
     for id_ in (1, 2, 3, 4):
         assert await node.result(phone.visit, id_) == "settled"
         phone.visit.receipt(phone.mark)
-        node.dispatch.feed(phone.visit)
+        node.feeding.feed(phone.visit)
         await node.settled()
     assert phone.pushed == [1, 2, 3, 4]
 
@@ -345,7 +345,7 @@ async def test_a_gateway_that_ends_while_a_claim_is_in_doubt_does_not_wait(node,
     coming = start(node.come(phone))
     while not node.database.run_names[LOOK_UP]:
         await sql(node.database, "SELECT 1")
-    node.dispatch.close()
+    node.feeding.close()
     node.attendance.end(phone.visit, "a test")
     node.patience.end()
     await passed(node, coming)
@@ -363,7 +363,7 @@ async def test_tickets_that_were_to_be_pushed_again_are_so_once(node, org, datab
     again = RecordingPhone()
     coming = start(node.come(again, identity=LEDGER))
     await passed(node, coming)
-    node.dispatch.tick()
+    node.feeding.tick()
     await passed(node)
     assert again.pushed == [1, 2]
     assert await sql(database, "SELECT attempts FROM messages") == [(2,), (2,)]

@@ -128,7 +128,7 @@ async def test_a_paced_sim_refuses_them_too_and_counts_none(node, org, database)
     ]
     assert await sql(database, "SELECT message_id FROM sim_uses ORDER BY 1") == [(3,), (4,)]
     await node.leave(phone)
-    node.dispatch.close()
+    node.feeding.close()
 
 
 @pytest_twisted.ensureDeferred

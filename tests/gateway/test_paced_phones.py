@@ -49,7 +49,7 @@ async def away(node: Node, *phones: RecordingPhone) -> None:
     """The phones leave, so that no timer is left behind."""
     for phone in phones:
         await node.leave(phone)
-    node.dispatch.close()
+    node.feeding.close()
 
 
 @pytest_twisted.ensureDeferred
@@ -161,7 +161,7 @@ async def test_a_sim_without_a_pace_beside_one_is_served_at_once_and_counts_nowh
 async def test_an_org_without_paces_asks_nothing_more(node, org, database):
     phone = await node.come(None, PLAIN)
     await node.send(None, None)
-    node.dispatch.wake({phone.visit})
+    node.feeding.wake({phone.visit})
     await node.settled()
     assert phone.pushed == [1, 2]
     assert not {"claim in turn", "read_uses"} & node.database.run_names.keys()
@@ -227,7 +227,7 @@ async def test_two_nodes_that_have_the_sim_at_once_share_what_it_may(node, org, 
     sends = [each.send(*["+1555"] * 5) for each in (node, other) * 3]
     await together(*sends)
     for each in (node, other):
-        await each.dispatch.poll()
+        await each.feeding.poll()
         await each.settled()
     assert len(one.pushed) + len(two.pushed) == 7
     assert set(one.pushed).isdisjoint(two.pushed)
@@ -242,7 +242,7 @@ async def test_what_never_reached_the_phone_is_given_back(node, org, database):
     await node.send(*[None] * 3)
     phone.writable = True
     with node.database.answers_held("claim in turn", most=1) as gate:
-        node.dispatch.wake({phone.visit})
+        node.feeding.wake({phone.visit})
         await soon(gate.reached)
         phone.writable = False
         node.attendance.end(phone.visit, "a test")
@@ -272,7 +272,7 @@ async def test_a_pace_that_is_lifted_lets_what_waits_go(node, org, database):
     await node.send(*[None] * 4)
     await node.settled()
     await set_pace(node, "*", None)
-    node.dispatch.look_again(ORG)
+    node.feeding.look_again(ORG)
     await node.settled()
     assert phone.pushed == [1, 2, 3, 4]
     assert [one.status for one in (await node.send(None)).results] == ["sending"]
@@ -289,7 +289,7 @@ async def test_a_pace_that_another_node_heard_of_holds_within_seconds(node, org,
     assert phone.pushed == [1, 2]
     await pacing.set_pace(database, ORG, "*", Pace(max_per_minute=3))
     await node.upkeep.look_at_limits()
-    await node.dispatch.poll()
+    await node.feeding.poll()
     await node.settled()
     assert phone.pushed == [1, 2, 3]
     await away(node, phone)
@@ -393,7 +393,7 @@ async def test_with_more_than_its_window_a_phone_is_given_the_rest_as_it_reads(
     assert phone.pushed == [1, 2]
     for _ in range(4):
         phone.visit.receipt(phone.mark)
-        node.dispatch.feed(phone.visit)
+        node.feeding.feed(phone.visit)
         await node.settled()
     assert phone.pushed == [1, 2, 3, 4, 5]
     await away(node, phone)
@@ -408,7 +408,7 @@ async def test_while_the_database_is_away_nothing_is_lost_and_the_tick_tries_aga
     await node.send(None)
     await node.settled()
     assert phone.pushed == []
-    node.dispatch.tick()
+    node.feeding.tick()
     await node.settled()
     assert phone.pushed == [1]
     await away(node, phone)

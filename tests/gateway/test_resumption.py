@@ -34,7 +34,7 @@ async def drop(node: Node, phone, *, receipt: bool) -> None:
 
 async def pass_time(node: Node, seconds: float) -> None:
     node.clock.advance(seconds)
-    node.dispatch.tick()
+    node.feeding.tick()
     await node.settled()
 
 

@@ -96,7 +96,7 @@ async def test_a_time_that_has_come_already_is_now(node, org, database):
 async def test_a_phone_that_comes_before_the_time_does_not_get_it(node, org, database):
     await accept(node, draft(send_at=moment(HOUR)), draft())
     phone = await node.come(None, SIM)
-    await node.dispatch.poll()
+    await node.feeding.poll()
     await node.settled()
     assert phone.pushed == [2]
 
@@ -226,7 +226,7 @@ async def test_what_is_too_late_is_not_pushed_again_to_a_phone_that_is_back(
     await reached(database, 1)
     phone = await node.come(None, SIM, identity=identity)
     node.clock.advance(5)
-    node.dispatch.tick()
+    node.feeding.tick()
     await node.settled()
     assert phone.pushed == [2]
     assert await tickets(database) == {1: "expired", 2: "sending"}
