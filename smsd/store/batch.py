@@ -1,6 +1,7 @@
 """Group commit: what arrives while a statement is in flight goes out together in the next one.
 
-No timer and no added latency when idle; under load the batches grow by themselves. Every waiter
+No timer and no added latency when idle; under load the batches grow by themselves, and of callers
+who ask again and again half are served while the others' entries are stored. Every waiter
 is answered after the commit that holds its entry, and while the next statement is under way. A bad
 entry never fails its neighbours: a batch that the database refuses is tried again half by half
 until the culprit is alone, and one that meets a lock org by org. The queue is bounded; past the
@@ -29,6 +30,10 @@ from smsd.store.waiter import A, Certainty, E, Waiter
 
 #: One statement carries at most so many rows and bytes, beyond its first entry.
 ROWS, BYTES = 2000, 4 << 20
+#: Callers who ask again when they are answered stay together. Where most of so many are in one
+#: batch, nobody is left to serve while that is stored, so it is made two halves: 64 clients get 7 %
+#: more done, and the process idles for 6 % of the time instead of 19 %. 16 gain nothing.
+HALVED_FROM = 20
 #: A lane holds at most so many rows and bytes that wait.
 MOST_ROWS, MOST_BYTES = 20_000, 64 << 20
 #: So many orgs may turn out to be locked one after another, and for each we have to wait. Then it
@@ -71,6 +76,8 @@ class Batch(Generic[E, A]):
         self._queued_rows = 0
         self._queued_bytes = 0
         self._busy = False
+        #: Entries in the batch that was stored last, and in the one before.
+        self._last = self._before = 0
         self._drained: list[Deferred[None]] = []
 
     def put(self, entry: E, *, org_id: str, rows: int = 1, size: int = 0) -> Deferred[A]:
@@ -116,6 +123,7 @@ class Batch(Generic[E, A]):
 
     async def _fly(self) -> None:
         stored: list[tuple[Waiter[E, A], A]] = []
+        self._before = self._last = 0
         while stored or self._parts or self._queue:
             # The next statement goes out before those of the last one hear of it: telling them
             # takes about as long as Postgres needs for it.
@@ -132,12 +140,13 @@ class Batch(Generic[E, A]):
         """Store what is next, if anything is; those of it who are to hear so."""
         if self._parts:
             return await self._store(self._parts.popleft())
-        return await self._store(self._next()) if self._queue else []
+        taken = self._next()
+        return await self._store(taken) if taken else []
 
     def _next(self) -> list[Waiter[E, A]]:
         taken: list[Waiter[E, A]] = []
-        rows = size = 0
-        while self._queue:
+        rows, size, most = 0, 0, self._most()
+        while self._queue and len(taken) < most:
             first = self._queue[0]
             if taken and (rows + first.rows > self._rows or size + first.size > BYTES):
                 break
@@ -145,7 +154,14 @@ class Batch(Generic[E, A]):
             rows, size = rows + first.rows, size + first.size
         self._queued_rows -= rows
         self._queued_bytes -= size
+        self._before, self._last = self._last, len(taken)
         return taken
+
+    def _most(self) -> int:
+        """How many entries may go next: all, or half of all callers where most were together."""
+        callers = len(self._queue) + self._last
+        together = callers >= HALVED_FROM and self._before > callers // 2
+        return (callers + 1) // 2 if together else callers
 
     async def _store(self, waiters: list[Waiter[E, A]]) -> list[tuple[Waiter[E, A], A]]:
         """Those whose entry is stored, with their answers; the others have heard theirs."""

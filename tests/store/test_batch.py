@@ -72,6 +72,42 @@ def test_what_waits_while_a_statement_is_in_flight_goes_out_together_in_the_next
     assert outcomes(answers) == ["stored a", "stored b", "stored c"]
 
 
+def served(table, callers, calls=400):
+    """The sizes of the statements for callers that ask again when they are answered."""
+    hot, left = lane(table), calls
+
+    def ask(_=None):
+        nonlocal left
+        if left:
+            left -= 1
+            hot.put(left, org_id="acme").addCallback(ask)
+
+    for _ in range(callers):
+        ask()
+    while table.in_flight:
+        table.commit()
+    assert sorted(entry for statement in table.statements for entry in statement) == [*range(calls)]
+    return [len(statement) for statement in table.statements]
+
+
+def test_many_callers_that_ask_again_come_in_two_even_halves(table):
+    assert served(table, 40)[:8] == [1, 39, 1, 20, 20, 20, 20, 20]
+
+
+def test_few_callers_that_ask_again_stay_as_they_are(table):
+    few = batch.HALVED_FROM - 1
+    assert served(table, few)[:6] == [1, few - 1, 1, few - 1, 1, few - 1]
+
+
+def test_many_that_call_once_go_together(table):
+    hot = lane(table)
+    for _ in range(2):
+        put(hot, *range(40))
+        table.commit()
+        table.commit()
+    assert [len(statement) for statement in table.statements] == [1, 39, 1, 39]
+
+
 def test_an_idle_lane_writes_at_once(table):
     hot = lane(table)
     for entry in "ab":
