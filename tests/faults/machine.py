@@ -28,14 +28,14 @@ def described(postgres: str, command: str) -> Iterator[tuple[str, str]]:
 
 
 def _commit() -> str:
-    asked = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return asked.stdout.strip() or "unknown"
+    """Pages do not count as changes: one that is written as it grows would call itself dirty."""
+    commit = _git("rev-parse", "--short", "HEAD").stdout.strip()
+    changed = _git("diff", "--quiet", "HEAD", "--", ":(exclude)docs").returncode
+    return f"{commit}-dirty" if commit and changed else commit or "unknown"
+
+
+def _git(*asked: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["git", *asked], cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 def _processor() -> str:
