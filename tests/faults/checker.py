@@ -80,7 +80,7 @@ class Checker:
         return dict(self._ask(told.LAST, list(org_ids)))
 
     def hooks_behind(self) -> int:
-        """Hooks that have yet to look at something."""
+        """Events that hooks have yet to look at."""
         ((number,),) = self._ask(posted.BEHIND)
         return int(number)
 

@@ -22,7 +22,7 @@ from faults.orgs import Org
 from faults.phones import Phone
 from faults.postgres import Postgres
 from faults.proxy import ChaosProxy
-from faults.waiting import comes_true
+from faults.waiting import comes_true, runs_out
 from faults.witness import Witness
 
 ORGS, ROADS = 4, 3
@@ -156,9 +156,10 @@ class Field:
         return json.dumps(await asyncio.to_thread(self.checker.floors))
 
     async def quiet(self, within: float) -> None:
-        """Every ticket has come to its end, nobody waits for an answer and whoever listens was
-        told all, if it ever ends."""
+        """Every ticket has come to its end and nobody waits for an answer, if it ever ends; then
+        whoever listens was told all, which depends on how far behind the deaths have left him."""
         await comes_true(self._calm, within)
+        await runs_out(self._untold, within)
 
     async def check(self, floors: str) -> Findings:
         """What the journal and the database say of the round that is over."""
@@ -193,9 +194,11 @@ class Field:
         await self._reconnect_checker()
         if await asyncio.to_thread(self.checker.open_tickets):
             return False
-        if await asyncio.to_thread(self.checker.unheard, self.journal.now.reported):
-            return False
-        return await self.listeners.know_all(self.checker)
+        return not await asyncio.to_thread(self.checker.unheard, self.journal.now.reported)
+
+    async def _untold(self) -> int:
+        await self._reconnect_checker()
+        return await self.listeners.untold(self.checker)
 
     async def _reconnect_checker(self) -> None:
         self.checker = Checker(await asyncio.to_thread(self.postgres.connect))

@@ -42,12 +42,11 @@ class Listeners:
             await self._make(line, hook, self._endpoint.url(hook.org_id, number))
         line.close()
 
-    async def know_all(self, checker: Checker) -> bool:
-        """Whether there is nothing that one of them has yet to be told."""
-        if await asyncio.to_thread(checker.hooks_behind):
-            return False
+    async def untold(self, checker: Checker) -> int:
+        """How many events they have yet to look at."""
+        behind = await asyncio.to_thread(checker.hooks_behind)
         last = await asyncio.to_thread(checker.last_events, [r.org_id for r in self.readers])
-        return all(reader.cursor >= last[reader.org_id] for reader in self.readers)
+        return behind + sum(last[reader.org_id] - reader.cursor for reader in self.readers)
 
     def close(self) -> None:
         """Nobody takes posts any more."""

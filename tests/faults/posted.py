@@ -12,11 +12,10 @@ if TYPE_CHECKING:
     from faults.journal import Round
     from faults.told import Event
 
-#: Hooks that have not looked at every event of their org.
+#: Events of their orgs that hooks have yet to look at.
 BEHIND = """
-    SELECT count(*)
+    SELECT coalesce(sum(last_event - cursor), 0)
     FROM hooks JOIN org_counters USING (org_id)
-    WHERE cursor < last_event
 """
 
 

@@ -3,15 +3,18 @@ and that a seed is a schedule."""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from pathlib import Path
 
+import pytest
 from faults import plans
 from faults.failing import Fuse
 from faults.failpoints import all_points
 from faults.journal import OK, UNKNOWN, Journal
 from faults.table import OVER_SPOILT_ROADS, UNDER_RESEND, WHERE_NOBODY_DIES, Line, Result, markdown
+from faults.waiting import runs_out
 
 
 def fuse(tmp_path: Path, orders: str) -> Fuse:
@@ -110,3 +113,23 @@ def test_the_long_run_has_every_fail_point_as_often_as_asked() -> None:
         name: times for name, times in struck.items() if ":" in name
     }
     assert struck["kill -9"] == 60
+
+
+@pytest.mark.parametrize(
+    ("lefts", "out"),
+    [
+        ([0], True),
+        ([3, 2, 1, 0], True),
+        ([3, 4, 2, 0], False),  # more than before, when no time was left for it
+        ([2, 1, 1, 1, 0], False),
+    ],
+)
+def test_what_becomes_less_is_waited_for_and_what_stands_still_is_not(
+    lefts: list[int], out: bool
+) -> None:
+    following = iter(lefts)
+
+    async def left() -> int:
+        return next(following)
+
+    assert asyncio.run(runs_out(left, within=0)) is out
